@@ -1,0 +1,1 @@
+"""Data sets: sources, columns, splits and their checks."""

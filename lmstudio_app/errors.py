@@ -1,0 +1,85 @@
+"""What can go wrong: one sentence that says what happened, and a remedy that says what to do next.
+
+The sentences are templates. The window translates the template and fills in the parameters afterwards, so a
+template is never glued together from parts.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from typing import Any
+
+
+class UserError(Exception):
+    """Something the user can mend.
+
+    ``message`` and ``remedy`` are the filled-in English sentences; ``template``, ``remedy_template`` and
+    ``parameters`` are what a translation needs; ``details`` is for the "copy details" button.
+    """
+
+    def __init__(self, template: str, remedy: str = "", *, details: str = "", **parameters: Any) -> None:
+        self.template = template
+        self.remedy_template = remedy
+        self.parameters = parameters
+        self.details = details
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        return self.template.format(**self.parameters)
+
+    @property
+    def remedy(self) -> str:
+        return self.remedy_template.format(**self.parameters)
+
+    def one_line(self) -> str:
+        """Message and remedy on one line, as the command line prints them."""
+        return " ".join(" ".join(part.split()) for part in (self.message, self.remedy) if part)
+
+
+class Cancelled(Exception):  # noqa: N818 - it is no error
+    """The user stopped the job. It unwinds silently from wherever the job was."""
+
+
+_OUT_OF_MEMORY_REMEDY = (
+    "Lower the batch size or the maximal length, raise gradient accumulation, choose bf16 precision or a smaller model."
+)
+
+
+def as_user_error(error: BaseException) -> UserError:
+    """Turn any exception into a :class:`UserError`; an unknown one keeps its text and its traceback as details."""
+    details = "".join(traceback.format_exception(error))
+    if isinstance(error, UserError):
+        error.details = error.details or details
+        return error
+    if is_out_of_memory(error):
+        return UserError("The memory is not enough for this job.", _OUT_OF_MEMORY_REMEDY, details=details)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return UserError(
+            "The disk is full.", "Free some space, or choose another folder, and start again.", details=details
+        )
+    if isinstance(error, PermissionError):
+        return UserError(
+            "No permission to use {path}.",
+            "Choose a folder you may write to, or change its permissions.",
+            details=details,
+            path=error.filename or "this file",
+        )
+    return UserError(
+        "Something unexpected happened ({kind}): {text}",
+        "Copy the details and report them; your files are as they were.",
+        details=details,
+        kind=type(error).__name__,
+        text=str(error) or "no further text",
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for ``MemoryError``, torch's CUDA and MPS errors, and the message of its CPU allocator."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,153 @@
+"""What a job can say: frozen dataclasses that survive a trip through one line of JSON.
+
+Floats are written as their shortest exact decimal, so they read back to the same bits; the three that JSON has no
+word for are written as the strings ``"nan"``, ``"inf"`` and ``"-inf"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import time as _time
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    kind: ClassVar[str]
+    time: float = field(default_factory=_time.time)  # seconds since the epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status(Event):
+    """A sentence about what happens now: a template and what fills it, so that it can be translated."""
+
+    kind: ClassVar[str] = "status"
+    template: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    warning: bool = False
+
+    @property
+    def message(self) -> str:
+        return self.template.format(**self.parameters)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress(Event):
+    """``done`` of ``total`` (None: unknown) in ``unit``; ``rate`` in units a second; ``eta`` in seconds."""
+
+    kind: ClassVar[str] = "progress"
+    done: float
+    total: float | None = None
+    unit: str = ""
+    rate: float | None = None
+    eta: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLogged(Event):
+    """The means since the previous such event; ``memory`` is the process's (or the GPU's) in bytes."""
+
+    kind: ClassVar[str] = "step"
+    step: int
+    total_steps: int
+    epoch: float
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+    examples_per_second: float
+    memory: int = 0
+    eta: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated(Event):
+    """``metrics`` always has ``loss``; ``details`` may carry a confusion matrix or worst examples."""
+
+    kind: ClassVar[str] = "evaluated"
+    step: int
+    epoch: float
+    metrics: dict[str, float]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSaved(Event):
+    kind: ClassVar[str] = "checkpoint"
+    step: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextChunk(Event):
+    kind: ClassVar[str] = "text"
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished(Event):
+    """``state`` is ``finished`` (to the end), ``stopped`` (stop and save) or ``interrupted`` (resumable)."""
+
+    kind: ClassVar[str] = "finished"
+    state: str = "finished"
+    result: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    kind: ClassVar[str] = "failed"
+    message: str
+    remedy: str = ""
+    details: str = ""
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.kind: cls
+    for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, Finished, Failed)
+}
+
+_TO_WORD = {math.inf: "inf", -math.inf: "-inf"}
+_FROM_WORD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return _TO_WORD.get(value, "nan")
+    if isinstance(value, dict):
+        return {key: _encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(item) for item in value]
+    return value
+
+
+def to_json(event: Event) -> str:
+    """One line of JSON: ``{"event": kind, "time": …, …}``."""
+    fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
+    line = {"event": event.kind, "time": fields.pop("time"), **fields}
+    return json.dumps(_encode(line), ensure_ascii=False, allow_nan=False)
+
+
+def from_json(line: str) -> Event:
+    """The event that :func:`to_json` wrote. Unknown fields of a newer version are dropped.
+
+    Raises ``ValueError`` for a line that is no event.
+    """
+    data = json.loads(line)
+    if not isinstance(data, dict) or data.get("event") not in EVENT_TYPES:
+        raise ValueError(f"not an event: {line[:80]!r}")
+    cls = EVENT_TYPES[data["event"]]
+    known = {item.name: item for item in dataclasses.fields(cls)}
+    values: dict[str, Any] = {}
+    for name, value in data.items():
+        if name not in known:
+            continue
+        is_float = "float" in str(known[name].type)
+        if is_float and isinstance(value, str):
+            value = _FROM_WORD.get(value, value)
+        elif is_float and isinstance(value, dict):
+            value = {key: _FROM_WORD.get(item, item) if isinstance(item, str) else item for key, item in value.items()}
+        values[name] = value
+    return cls(**values)

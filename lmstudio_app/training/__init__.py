@@ -1,0 +1,1 @@
+"""Training: recipe, strategies, the visible loop, checkpoints and runs."""
