@@ -1,0 +1,276 @@
+"""The recipe: everything that determines a training, checked when it is made.
+
+The same record is the window's form, the YAML file of the command line and the first file of a run folder.
+Each field's metadata carries one line of help and its limits; the form and ``--help`` are built from them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmstudio_app.data.splits import DataConfig
+from lmstudio_app.devices import DEVICES, PRECISIONS
+from lmstudio_app.errors import UserError
+from lmstudio_app.files import atomic_write_text
+from lmstudio_app.tasks import find_task
+from lmstudio_app.training.strategies import STRATEGIES
+
+SCHEDULES = ("linear", "cosine", "constant")
+
+
+def option(
+    default: Any,
+    title: str,
+    help: str,
+    *,
+    basic: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field with what a form needs: title, help line, limits or choices, shown first or folded."""
+    metadata = {
+        "title": title,
+        "help": help,
+        "basic": basic,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices) if choices else None,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the optimizer goes through the data. Intervals are in optimizer steps; 0 means once an epoch."""
+
+    epochs: float = option(
+        3.0, "Epochs", "How many times the model sees every training example.", basic=True, minimum=0.01, maximum=1000
+    )
+    batch_size: int = option(
+        32,
+        "Batch size",
+        "Examples per optimizer step and device. Larger is steadier and needs more memory.",
+        basic=True,
+        minimum=1,
+        maximum=4096,
+    )
+    learning_rate: float = option(
+        1e-4,
+        "Learning rate",
+        "How far one step moves the weights. Too high diverges, too low learns slowly.",
+        basic=True,
+        minimum=1e-8,
+        maximum=1.0,
+    )
+    max_length: int = option(
+        128,
+        "Maximal length",
+        "Longer texts are cut to this many tokens; time and memory grow with it.",
+        basic=True,
+        minimum=4,
+        maximum=1_000_000,
+    )
+    schedule: str = option(
+        "linear", "Schedule", "How the learning rate falls after the warm-up.", choices=SCHEDULES
+    )
+    warmup_ratio: float = option(
+        0.1, "Warm-up", "Share of all steps in which the learning rate rises from 0.", minimum=0.0, maximum=1.0
+    )
+    weight_decay: float = option(
+        0.01, "Weight decay", "Pulls weights towards 0 (not biases, not norms).", minimum=0.0, maximum=1.0
+    )
+    max_grad_norm: float = option(
+        1.0, "Gradient clipping", "Gradients with a larger norm are scaled down to it; 0 switches it off.", minimum=0.0
+    )
+    gradient_accumulation: int = option(
+        1,
+        "Gradient accumulation",
+        "Batches summed into one optimizer step: the effect of a larger batch without its memory.",
+        minimum=1,
+        maximum=1024,
+    )
+    group_by_length: bool = option(
+        True, "Group by length", "Batches hold texts of similar length, so little time is spent on padding."
+    )
+    precision: str = option(
+        "auto",
+        "Precision",
+        "bf16 is about twice as fast where the hardware has it; auto uses it there.",
+        choices=PRECISIONS,
+    )
+    device: str = option("auto", "Device", "Where to compute; auto takes the fastest there is.", choices=DEVICES)
+    seed: int = option(42, "Seed", "The same seed gives the same run on the same machine.", minimum=0, maximum=2**31)
+    log_every: int = option(5, "Log every", "Optimizer steps between two points of the curves.", minimum=1)
+    evaluate_every: int = option(
+        0, "Evaluate every", "Optimizer steps between two evaluations; 0: once an epoch.", minimum=0
+    )
+    checkpoint_every: int = option(
+        0, "Checkpoint every", "Optimizer steps between two checkpoints; 0: once an epoch.", minimum=0
+    )
+    keep_checkpoints: int = option(
+        2, "Keep checkpoints", "How many of the newest checkpoints stay on the disk.", minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "training")
+
+
+@dataclass(frozen=True)
+class StrategyConfig:
+    """Which parameters train (see :mod:`lmstudio_app.training.strategies`)."""
+
+    name: str = option(
+        "full", "Strategy", "Which parts of the model may change.", basic=True, choices=[s.name for s in STRATEGIES]
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "strategy")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training, complete. ``output`` is the run folder; empty means a new one in the app's runs folder."""
+
+    task: str
+    model: str
+    data: DataConfig
+    strategy: StrategyConfig = StrategyConfig()
+    training: TrainingConfig = TrainingConfig()
+    output: str = ""
+
+    def __post_init__(self) -> None:
+        find_task(self.task)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """Build and check a recipe. Raises :class:`UserError` naming the key that is unknown, missing or wrong."""
+        return typing.cast(Recipe, build(cls, values, ""))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionaries and lists, as the YAML file holds them."""
+        return typing.cast(dict[str, Any], _plain(self))
+
+    @classmethod
+    def load(cls, path: Path, overrides: Sequence[str] = ()) -> Recipe:
+        """Read a YAML file; ``overrides`` are ``section.key=value`` with the value in YAML."""
+        values = read_yaml(path)
+        for override in overrides:
+            set_key(values, override)
+        return cls.from_dict(values)
+
+    def save(self, path: Path) -> None:
+        atomic_write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("There is no recipe file {path}.", "Check the path.", path=str(path)) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(
+            "The recipe {path} is not valid YAML: {reason}.",
+            "Mend that line; resources/recipes holds working examples.",
+            path=str(path),
+            reason=" ".join(str(error).split()),
+        ) from error
+    if not isinstance(values, dict):
+        raise UserError("The recipe {path} holds no keys.", "Start from one of resources/recipes.", path=str(path))
+    return values
+
+
+def set_key(values: dict[str, Any], override: str) -> None:
+    """Apply one ``section.key=value``."""
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise UserError("{text} is not of the form key=value.", "Write for example training.epochs=1.", text=override)
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError("{key} has no key below it.", "Set {key} itself.", key=section)
+        values = inner
+    values[last] = yaml.safe_load(text)
+
+
+def check_options(config: Any, section: str) -> None:
+    """Check every field of a frozen dataclass against its metadata. Raises :class:`UserError`."""
+    for item in dataclasses.fields(config):
+        value, meta, name = getattr(config, item.name), item.metadata, f"{section}.{item.name}"
+        if meta.get("choices") and value not in meta["choices"]:
+            raise UserError(
+                "{name} cannot be {value}.", "Choose one of: {choices}.",
+                name=name, value=value, choices=", ".join(meta["choices"]),
+            )  # fmt: skip
+        low, high = meta.get("minimum"), meta.get("maximum")
+        if low is not None and value < low:
+            raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
+        if high is not None and value > high:
+            raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
+
+
+def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    """Make the dataclass ``cls`` from nested mappings, checking names and types."""
+    if not isinstance(values, Mapping):
+        raise UserError("{name} must hold keys.", "Write them indented below {name}.", name=prefix.rstrip("."))
+    hints = typing.get_type_hints(cls)
+    known = [item.name for item in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            raise UserError(
+                "The recipe has an unknown key {key}.",
+                "Did you mean {near}? The keys there are: {known}.",
+                key=f"{prefix}{key}", near=f"{prefix}{near}", known=", ".join(known),
+            )  # fmt: skip
+    arguments = {}
+    for item in dataclasses.fields(cls):
+        if item.name in values:
+            arguments[item.name] = _convert(hints[item.name], values[item.name], f"{prefix}{item.name}")
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise UserError("The recipe has no {name}.", "Add the key {name}.", name=f"{prefix}{item.name}")
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, name: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return build(typing.cast(type, hint), {} if value is None else value, f"{name}.")
+    try:
+        if hint is float and not isinstance(value, bool):
+            return float(value)  # YAML reads 5e-5 as a string
+        if hint is int and not isinstance(value, bool) and float(value).is_integer():
+            return int(float(value))
+    except (TypeError, ValueError, OverflowError):
+        raise _wrong_type(name, value, "a number") from None
+    origin = typing.get_origin(hint)
+    if hint in (int, bool, str) and not isinstance(value, hint):
+        raise _wrong_type(name, value, {int: "a whole number", bool: "true or false", str: "a text"}[hint])
+    if origin in (typing.Union, types.UnionType) or hint is Any:
+        return value
+    if origin in (dict, Mapping) and not isinstance(value, Mapping):
+        raise _wrong_type(name, value, "a mapping of names")
+    return value
+
+
+def _wrong_type(name: str, value: Any, wanted: str) -> UserError:
+    return UserError("{name} is {value!r}.", "It must be {wanted}.", name=name, value=value, wanted=wanted)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
