@@ -1,0 +1,381 @@
+"""From a model folder to a model in memory, with every problem told in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
+from lmstudio_app.errors import UserError, is_out_of_memory
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.card import ModelCard, read_card, read_config
+from lmstudio_app.models.preloading import preload_libraries
+from lmstudio_app.models.references import resolve
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "AUTO_CLASSES",
+    "LoadRequest",
+    "LoadedModel",
+    "load_model",
+    "preload_libraries",
+    "quiet_transformers",
+]
+
+# head -> the transformers class that loads it
+AUTO_CLASSES: Mapping[str, str] = {
+    "base": "AutoModel",
+    "sequence-classification": "AutoModelForSequenceClassification",
+    "token-classification": "AutoModelForTokenClassification",
+    "question-answering": "AutoModelForQuestionAnswering",
+    "multiple-choice": "AutoModelForMultipleChoice",
+    "masked-lm": "AutoModelForMaskedLM",
+    "pretraining": "AutoModelForPreTraining",
+    "seq2seq-lm": "AutoModelForSeq2SeqLM",
+    "causal-lm": "AutoModelForCausalLM",
+}
+# parts that only some checkpoints of a family carry; a fresh one is trained with the new head
+_OPTIONAL_PARTS = ("pooler.",)
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """What to load and how.
+
+    ``head``: ``auto`` (what the checkpoint states), ``base`` (no head), or a key of :data:`AUTO_CLASSES`.
+    ``labels``: names for a classification head, in id order; a head of another size is made anew.
+    ``precision``: ``bf16`` casts the weights, which is for inference only; ``auto`` is float32 on a CPU.
+    """
+
+    reference: str
+    head: str = "auto"
+    device: str = "auto"
+    precision: str = "auto"
+    labels: tuple[str, ...] = ()
+    attention: str = "sdpa"
+
+    def __post_init__(self) -> None:
+        for value, allowed in (
+            (self.head, ("auto", *AUTO_CLASSES)),
+            (self.device, DEVICES),
+            (self.precision, PRECISIONS),
+            (self.attention, ("sdpa", "eager")),
+        ):
+            if value not in allowed:
+                raise UserError(
+                    "{value} is not possible here.",
+                    "Choose one of: {names}.",
+                    value=value,
+                    names=", ".join(allowed),
+                )
+        if len(set(self.labels)) != len(self.labels):
+            raise UserError("Two labels have the same name.", "Give every label a name of its own.")
+
+
+@dataclass
+class LoadedModel:
+    """A model in memory, in eval mode, with its tokenizer, its card, and the head it was loaded with."""
+
+    reference: str
+    folder: Path
+    model: Any  # transformers.PreTrainedModel
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    card: ModelCard
+    device: torch.device
+    dtype: torch.dtype
+    head: str = "base"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Label names in id order; empty for a model without a classification head."""
+        if "classification" not in self.head:
+            return ()
+        names = self.model.config.id2label
+        return tuple(str(names[index]) for index in sorted(names))
+
+
+@contextlib.contextmanager
+def quiet_transformers(ctx: JobContext | None = None) -> Iterator[None]:
+    """Without transformers' progress bars and log lines, for this block only.
+
+    With a ``ctx`` its loading loop reports progress there and can be cancelled.
+    """
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+    from transformers.utils import logging
+
+    def _bar(factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if ctx is None or not args:
+            return factory(*args, **options)
+        return _checked(args[0], ctx)
+
+    verbosity = logging.get_verbosity()
+    had_bar, hub_had_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    previous_hook = logging.set_tqdm_hook(_bar)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.set_tqdm_hook(previous_hook)
+        if had_bar:
+            logging.enable_progress_bar()
+        (enable_progress_bars if hub_had_bars else disable_progress_bars)()
+
+
+def _checked(items: Iterable[Any], ctx: JobContext) -> Iterator[Any]:
+    for item in items:
+        ctx.check()
+        yield item
+
+
+def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
+    """Load a model that is on disk (the job of the Model tab; it never uses the network).
+
+    Raises :class:`UserError` for everything that is wrong with the folder, the device or the memory.
+    """
+    folder = resolve(request.reference, ctx)
+    card = read_card(folder, request.reference)
+    name = card.title or folder.name
+    ctx.status("Loading the libraries")
+    preload_libraries(ctx)
+    ctx.check()
+    device = resolve_device(request.device)
+    dtype = _inference_dtype(request.precision, device)
+    with quiet_transformers(ctx):
+        ctx.status("Reading the configuration of {name}", name=name)
+        config = _load_config(folder)
+        head = _choose_head(request, card)
+        _set_labels(config, request, card, head)
+        ctx.check()
+        ctx.status("Loading the tokenizer of {name}", name=name)
+        tokenizer = _load_tokenizer(folder)
+        ctx.check()
+        ctx.status("Loading the weights of {name}", name=name)
+        model = _load_weights(folder, config, head, dtype, request, card, ctx)
+        _check_vocabulary(model, tokenizer, folder)
+    ctx.check()
+    if device.type != "cpu":
+        ctx.status("Moving {name} to {device}", name=name, device=str(device))
+        model = _move(model, device)
+    model.eval()
+    ctx.status("{name} is loaded", name=name)
+    return LoadedModel(request.reference, folder, model, tokenizer, card, device, dtype, head)
+
+
+def _inference_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """``auto`` keeps float32 unless a CUDA device has bfloat16 in hardware."""
+    import torch
+
+    if precision == "auto" and device.type != "cuda":
+        return torch.float32
+    return resolve_precision(precision, device)
+
+
+def _load_config(folder: Path) -> Any:
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    raw = read_config(folder)
+    model_type = raw.get("model_type")
+    if model_type not in CONFIG_MAPPING:
+        remedy = "Choose a model of a family that transformers knows, such as BERT, RoBERTa, GPT-2 or Llama."
+        if "auto_map" in raw:
+            raise UserError(
+                "The model in {folder} needs program code of its own, which this application does not run.",
+                remedy,
+                folder=str(folder),
+            )
+        raise UserError(
+            "config.json in {folder} names an architecture that is not known here: {model_type}.",
+            remedy,
+            folder=str(folder),
+            model_type=model_type or "none",
+        )
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(
+            "config.json in {folder} does not describe a {model_type} model ({reason}).",
+            "Download or copy the model again.",
+            folder=str(folder),
+            model_type=model_type,
+            reason=str(error),
+        ) from error
+
+
+def _choose_head(request: LoadRequest, card: ModelCard) -> str:
+    if request.head == "auto":
+        return card.head if card.head in AUTO_CLASSES else "base"
+    if request.head == "sequence-classification" and card.head != request.head and not request.labels:
+        raise UserError(
+            "{name} has no classification head yet.",
+            "Train it for a task first, or choose a model that was trained to classify.",
+            name=card.title or card.folder.name,
+        )
+    return request.head
+
+
+def _set_labels(config: Any, request: LoadRequest, card: ModelCard, head: str) -> None:
+    if not request.labels or "classification" not in head:
+        return
+    if len(request.labels) < 2:
+        raise UserError("A classification needs at least two labels.", "Check the label column of the data.")
+    config.id2label = dict(enumerate(request.labels))
+    config.label2id = {label: index for index, label in enumerate(request.labels)}
+    if head != card.head or len(card.labels) != len(request.labels):
+        config.problem_type = None  # the old head's loss says nothing about the new one
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise UserError(
+            "There is no tokenizer in {folder} (tokenizer.json or a vocabulary file).",
+            "Copy the tokenizer's files into the folder, or download the model again.",
+            folder=str(folder),
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:
+        raise UserError(
+            "The tokenizer in {folder} cannot be read ({reason}).",
+            "Download or copy the model's tokenizer files again.",
+            folder=str(folder),
+            reason=_first_line(error),
+        ) from error
+
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+)
+
+
+def _load_weights(
+    folder: Path,
+    config: Any,
+    head: str,
+    dtype: torch.dtype,
+    request: LoadRequest,
+    card: ModelCard,
+    ctx: JobContext,
+) -> Any:
+    import transformers
+
+    auto_class = getattr(transformers, AUTO_CLASSES[head])
+    # mismatched sizes are judged below, with a sentence that names them; transformers would print a table
+    load = functools.partial(
+        auto_class.from_pretrained,
+        folder,
+        config=config,
+        dtype=dtype,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    try:
+        try:
+            model, report = load(attn_implementation=request.attention)
+        except ValueError as error:
+            if "attn_implementation" not in str(error) and "scaled_dot_product_attention" not in str(error):
+                raise
+            ctx.warn(
+                "{name} has no fast attention in transformers; the plain one is used", name=card.architecture
+            )
+            model, report = load(attn_implementation="eager")
+    except (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise UserError(
+            "The weights in {folder} cannot be loaded as {head} ({reason}).",
+            "Check that config.json belongs to these weights, or choose another model.",
+            folder=str(folder),
+            head=AUTO_CLASSES[head],
+            reason=_first_line(error),
+        ) from error
+    _judge(model, report, head, card, ctx)
+    return model
+
+
+def _judge(model: Any, report: Mapping[str, Any], head: str, card: ModelCard, ctx: JobContext) -> None:
+    """What the checkpoint lacks is a new head, which is told, or makes it broken (:class:`UserError`)."""
+    prefix = f"{model.base_model_prefix}."
+    has_prefix = hasattr(model, model.base_model_prefix) and head != "base"
+
+    def _in_head(key: str) -> bool:
+        return (has_prefix and not key.startswith(prefix)) or any(part in key for part in _OPTIONAL_PARTS)
+
+    mismatched = {key: (tuple(found), tuple(wanted)) for key, found, wanted in report["mismatched_keys"]}
+    wrong = sorted(key for key in mismatched if not _in_head(key))
+    if wrong:
+        found, wanted = mismatched[wrong[0]]
+        raise UserError(
+            "The weights do not fit config.json: {key} is {found} in the file, {wanted} by config.json.",
+            "Take config.json and the weights from the same model.",
+            key=wrong[0],
+            found=" × ".join(map(str, found)),
+            wanted=" × ".join(map(str, wanted)),
+        )
+    missing = set(report["missing_keys"])
+    keeps_head = head == card.head
+    absent = sorted(key for key in missing if not _in_head(key) or (keeps_head and "pooler." not in key))
+    if absent:
+        raise UserError(
+            "{count} of the model's tensors are not in its weight files, for example {key}.",
+            "Take config.json and the weights from the same model, or download it again.",
+            count=len(absent),
+            key=absent[0],
+        )
+    fresh = sorted(missing | set(mismatched))
+    if fresh and head != "base":
+        ctx.status("The head is new and still knows nothing: {keys}", keys=", ".join(fresh))
+
+
+def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = max(tokenizer.get_vocab().values(), default=0)
+    if largest >= rows:
+        raise UserError(
+            "The tokenizer in {folder} does not match the model: it has ids up to {largest}, "
+            "and the embedding has {rows} rows.",
+            "Take the tokenizer's files from the same model as the weights.",
+            folder=str(folder),
+            largest=largest,
+            rows=rows,
+        )
+
+
+def _move(model: Any, device: torch.device) -> Any:
+    try:
+        return model.to(device)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            "The memory of {device} is not enough for this model.",
+            "Choose bf16 precision, a smaller model, or the CPU.",
+            device=str(device),
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

@@ -1,0 +1,73 @@
+"""From a model in memory to a folder that any transformers user can load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmstudio_app.files import atomic_folder, require_free_space
+from lmstudio_app.models.loading import quiet_transformers
+from lmstudio_app.models.provenance import write_provenance
+
+
+def save_model(folder: Path, model: Any, tokenizer: Any, *, provenance: Mapping[str, Any]) -> None:
+    """Write safetensors, configuration, tokenizer, ``README.md`` and ``provenance.json``, all or nothing.
+
+    An older model in ``folder`` is replaced only when the new one is whole. ``provenance``: see
+    :mod:`lmstudio_app.models.provenance`. Raises :class:`UserError` when the disk has no room.
+    """
+    require_free_space(folder.parent, _size(model))
+    with atomic_folder(folder) as temporary:
+        with quiet_transformers():
+            model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+        write_provenance(temporary, provenance)
+        (temporary / "README.md").write_text(
+            model_card_text(folder.name, model, provenance), encoding="utf-8"
+        )
+
+
+def _size(model: Any) -> int:
+    return 5_000_000 + sum(
+        int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values()
+    )
+
+
+def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str:
+    """The ``README.md`` of a saved model: YAML front matter as the hub reads it, then facts for people."""
+    front: dict[str, Any] = {"library_name": "transformers"}
+    for key in ("license", "base_model", "datasets", "language"):
+        if provenance.get(key):
+            front[key] = str(provenance[key]).lower() if key == "license" else provenance[key]
+    config = model.config
+    lines = ["---", yaml.safe_dump(front, allow_unicode=True, sort_keys=True).strip(), "---", ""]
+    lines += [f"# {provenance.get('title') or name}", ""]
+    facts = {
+        "Architecture": type(model).__name__,
+        "Parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "Base model": provenance.get("base_model"),
+        "Task": provenance.get("task"),
+        "Data": provenance.get("data"),
+        "Licence": provenance.get("license"),
+    }
+    if type(model).__name__.endswith("Classification"):
+        facts["Labels"] = ", ".join(str(config.id2label[index]) for index in sorted(config.id2label))
+    lines += ["| | |", "|---|---|"]
+    lines += [f"| {key} | {_cell(value)} |" for key, value in facts.items() if value]
+    metrics = provenance.get("metrics")
+    if isinstance(metrics, Mapping) and metrics:
+        lines += ["", "## Evaluation", "", "| metric | value |", "|---|---|"]
+        lines += [
+            f"| {_cell(key)} | {value:.4f} |"
+            for key, value in metrics.items()
+            if isinstance(value, int | float)
+        ]
+    lines += ["", "Made with lmstudio-app.", ""]
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")
