@@ -1,0 +1,197 @@
+"""Set everything up, then open the window or run the tests.
+
+    python3 packaging/bootstrap.py start            open lmstudio-app
+    python3 packaging/bootstrap.py test [ARGS …]    run every check and the tests; ARGS go to pytest
+    python3 packaging/bootstrap.py setup            set up only, with the tools of the tests
+
+Needs Python 3.11 or newer and nothing else. The environment is the folder .venv of the checkout, with the
+exact versions of packaging/constraints.txt; pip's own settings (index, proxy, cache, wheels on disk) are
+respected. A set-up that is up to date is recognised at once; one that was interrupted is made anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+OLDEST_PYTHON = (3, 11)
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "packaging"), str(ROOT)]
+
+from environment import SetupError, say, set_up, shown, venv_program  # noqa: E402 - beside this file
+from system_libraries import apt_install, family, install_command, missing, packages  # noqa: E402
+
+from lmstudio_app.display import display_problem, session_type  # noqa: E402
+
+
+def newer_python() -> str:
+    """The path of a Python that is new enough, where one has its usual name; else an empty string."""
+    for minor in range(14, OLDEST_PYTHON[1] - 1, -1):
+        path = shutil.which(f"python3.{minor}")
+        if path and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return path
+    return ""
+
+
+def go_on_in_a_newer_python() -> int:
+    """This Python is too old. Raises :class:`SetupError` when there is no newer one."""
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    found = newer_python()
+    if not found:
+        raise SetupError(
+            f"Python 3.11 or newer is needed, and this is Python {version}.",
+            "Install a newer one and run this with it, for example: python3.12 packaging/bootstrap.py start",
+        )
+    say(f"This is Python {version}, which is too old; going on with {found}.")
+    return subprocess.call([found, *sys.argv])
+
+
+def see_to_venv_module(system: str) -> None:
+    """Debian and Ubuntu keep ``ensurepip`` in a package of its own: installed when root, else named."""
+    if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
+        return
+    if system != "debian":
+        raise SetupError(
+            "This Python cannot make virtual environments: its module ensurepip is missing.",
+            "Install the part of it that has ensurepip (its name often ends in -venv or -pip).",
+        )
+    name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+    install_packages([name], system, "Python's module for virtual environments is missing")
+
+
+def install_packages(names: list[str], system: str, why: str) -> None:
+    """Install packages of the distribution when root on Debian or Ubuntu; otherwise say how it is done.
+
+    Raises :class:`SetupError` when they are not installed at the end.
+    """
+    listed = " ".join(names)
+    command = install_command(names, system)
+    if system == "debian" and os.geteuid() == 0 and shutil.which("apt-get"):
+        say(f"{why}; installing: {listed}")
+        trouble = apt_install(names, lambda line: say(f"  {line}"))
+        if trouble:
+            raise SetupError(f"apt-get could not install {listed}:\n{trouble}", f"Run: {command}")
+        return
+    raise SetupError(
+        f"{why}: {listed}",
+        f"Run this, and then the same command again: {command}" if command else "Install them first.",
+    )
+
+
+def see_to_system_libraries(command: str, system: str) -> None:
+    """Qt's system libraries and the fonts, for what ``command`` will do.
+
+    Raises :class:`SetupError` when a library is missing and cannot be installed. Fonts can be done without,
+    and so can the X server, which only a few tests need (the others use Qt's offscreen platform): these are
+    only named.
+    """
+    required_groups, optional_groups = ["base"], ["fonts"]
+    if command == "test":
+        optional_groups += ["x11", "tests"]
+    else:
+        required_groups.append(session_type())
+    why = "Qt needs system libraries that are missing"
+    required, optional = missing(required_groups), missing(optional_groups)
+    if required:
+        install_packages(packages(required + optional, system), system, why)
+    elif optional:
+        try:
+            install_packages(
+                packages(optional, system), system, "Some fonts or display libraries are missing"
+            )
+        except SetupError as problem:
+            say(f"note:  {problem}")
+    still = " ".join(need.library for need in missing(required_groups))
+    if still:
+        raise SetupError(
+            f"{why}, also after their packages were installed: {still}",
+            "Find these files on this system, and add their folder to the loader's (ldconfig).",
+        )
+
+
+def start(arguments: list[str]) -> int:
+    """Open the window; without a display, say so in one line and name the headless twin."""
+    problem = display_problem()
+    if problem:
+        say(f"{problem} The same work runs without a window: {shown(venv_program('lmstudio-app'))} --help")
+        return 1
+    command = [str(venv_program("python")), "-m", "lmstudio_app", *arguments]
+    if os.name == "nt":
+        return subprocess.call(command)
+    os.execv(command[0], command)
+
+
+def test(arguments: list[str]) -> int:
+    """Run every check, and pytest last. The exit code is 0 only when all passed."""
+    environment = {**os.environ, "VIRTUAL_ENV": str(venv_program("python").parent.parent)}
+    environment["PATH"] = f"{venv_program('python').parent}{os.pathsep}{os.environ['PATH']}"
+    environment.setdefault("QT_QPA_PLATFORM", "offscreen")
+    checks = {
+        "ruff check": ["ruff", "check", "."],
+        "ruff format": ["ruff", "format", "--check", "."],
+        "mypy": ["mypy"],
+        "import layers": ["lint-imports"],
+    }
+    failed = []
+    for name, (program, *options) in checks.items():
+        began = time.monotonic()
+        result = subprocess.run(
+            [str(venv_program(program)), *options],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if result.returncode != 0:
+            failed.append(name)
+            say(result.stdout.rstrip())
+        say(f"{name}: {'FAILED' if result.returncode else 'passed'} ({time.monotonic() - began:.1f} s)")
+    code = subprocess.call([str(venv_program("pytest")), *arguments], cwd=ROOT, env=environment)
+    if failed:
+        sys.stderr.write(f"error: these checks failed (see above): {', '.join(failed)}\n")
+    return code or (1 if failed else 0)
+
+
+def run(command: str, arguments: list[str]) -> int:
+    if sys.version_info < OLDEST_PYTHON:
+        return go_on_in_a_newer_python()
+    system = family() if sys.platform == "linux" else ""
+    see_to_venv_module(system)
+    windowless = command == "start" and display_problem()
+    if sys.platform == "linux" and not windowless:
+        see_to_system_libraries(command, system)
+    set_up([] if command == "start" else ["dev"])
+    if command == "start":
+        return start(arguments)
+    return test(arguments) if command == "test" else 0
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="bootstrap.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("start", "test", "setup"))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="go to pytest")
+    options = parser.parse_args(argv)
+    try:
+        return run(options.command, options.arguments)
+    except SetupError as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; run the same command again to go on\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
