@@ -81,9 +81,15 @@ class Settings:
         if self._values.get(key) == value and key in self._values:
             return
         self._values[key] = value
+        self.save()
+
+    def as_text(self) -> str:
+        """What the file holds: its version, and the values."""
+        return json.dumps({"version": VERSION, "values": self._values}, ensure_ascii=False, indent=1) + "\n"
+
+    def save(self) -> None:
         if not self._read_only:
-            text = json.dumps({"version": VERSION, "values": self._values}, ensure_ascii=False, indent=1)
-            atomic_write_text(self.path, text + "\n")
+            atomic_write_text(self.path, self.as_text())
 
 
 def network_allowed(settings: Settings | None = None) -> bool:

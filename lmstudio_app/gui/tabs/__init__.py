@@ -1,1 +1,1 @@
-"""One file a tab; tabs do not know each other."""
+"""The rooms of the window, one file each. Tabs never import each other."""

@@ -1,1 +1,1 @@
-"""Small widgets that know no tab."""
+"""Widgets that more than one tab uses."""

@@ -1,0 +1,472 @@
+"""The window: a rail of steps, one page a step, and the wires between them.
+
+Tabs know nothing of each other: their signals come up to here, and calls go down from here. A tab's module is
+imported when its page is first shown, so the window is there before any library of a tab is.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDesktopServices,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+)
+from PySide6.QtWidgets import (
+    QApplication,
+    QFileDialog,
+    QFrame,
+    QHBoxLayout,
+    QMainWindow,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.gui import dialogs, theme
+from lmstudio_app.gui.job_runner import JobHandle, JobRunner
+from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.job_strip import JobStrip
+from lmstudio_app.gui.widgets.navigation import NavigationRail
+from lmstudio_app.gui.window_settings import WindowSettings
+from lmstudio_app.libraries import load_libraries
+from lmstudio_app.settings import home
+
+STOP_TIMEOUT = 5.0  # seconds a job has to end when the window closes
+
+
+@dataclass(frozen=True)
+class _Page:
+    name: str
+    module: str
+    class_name: str
+
+
+PAGES = (
+    _Page("model", "lmstudio_app.gui.tabs.model", "ModelTab"),
+    _Page("data", "lmstudio_app.gui.tabs.data", "DataTab"),
+    _Page("train", "lmstudio_app.gui.tabs.train", "TrainTab"),
+    _Page("sentiment", "lmstudio_app.gui.tabs.sentiment", "SentimentTab"),
+    _Page("attention", "lmstudio_app.gui.tabs.attention", "AttentionTab"),
+)
+_INDEX = {page.name: index for index, page in enumerate(PAGES)}
+
+
+class MainWindow(QMainWindow):
+    """Owns the runners, the loaded model, the chosen data and the tabs."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(self.tr("lmstudio-app"))
+        self.setAcceptDrops(True)
+        self.background_runner = JobRunner(self, "background")
+        self.settings = WindowSettings(self.background_runner, parent=self)
+        self.look = theme.Theme(QApplication.instance(), self.settings, self)
+        self.services = Services(
+            settings=self.settings,
+            model_runner=JobRunner(self, "model"),
+            training_runner=JobRunner(self, "training"),
+            query_runner=JobRunner(self, "query"),
+        )
+        self._model: Any = None
+        self._data: Any = None
+        self._tabs: dict[str, Any] = {}
+        self._after_load: Callable[[], None] | None = None
+        self._closing = False
+        self._closed = False
+        self._close_timer = QTimer(self)
+        self._close_timer.setInterval(50)
+        self._close_timer.timeout.connect(self._try_to_close)
+        self._close_deadline = 0.0
+        self._build_pages()
+        self._build_menu()
+        self._build_status_bar()
+        for runner in self._runners():
+            runner.job_failed.connect(self._on_job_failed)
+        self.services.training_runner.busy_changed.connect(self._update_steps)
+        self._update_steps()
+        self._restore()
+
+    # --- what others use
+
+    def tab(self, name: str) -> Any:
+        """The tab of that name, built now if it was not yet."""
+        if name not in self._tabs:
+            page = PAGES[_INDEX[name]]
+            tab = getattr(importlib.import_module(page.module), page.class_name)(self.services)
+            self._tabs[name] = tab
+            self._holders[_INDEX[name]].layout().addWidget(tab)
+            self._connect_tab(name, tab)
+        return self._tabs[name]
+
+    def show_tab(self, name: str) -> Any:
+        """Go to a step; returns its tab."""
+        self.rail.set_current(_INDEX[name])
+        return self._tabs[name]
+
+    @property
+    def current_tab(self) -> str:
+        return PAGES[self.rail.current()].name
+
+    @property
+    def model(self) -> Any:
+        """The ``LoadedModel``, or None."""
+        return self._model
+
+    @property
+    def data(self) -> Any:
+        """The ``DataSelection``, or None."""
+        return self._data
+
+    def open_model(self, reference: str, then: str | None = None) -> None:
+        """Load a model in the Model tab; when it is there, go on to the tab named ``then``."""
+        tab = self.tab("model")
+        self._after_load = (lambda: self.show_tab(then)) if then else None
+        if then is None:
+            self.show_tab("model")
+        tab.open_reference(reference)
+        tab.load()
+
+    def open_data(self, source: str) -> None:
+        self.show_tab("data").open_source(source)
+
+    def warm_up(self) -> None:
+        """Import the heavy libraries beside the window, before the first job needs them."""
+        self.background_runner.start(load_libraries, None, quiet=True)
+
+    # --- building
+
+    def _titles(self) -> list[tuple[str, str]]:
+        return [
+            (self.tr("Model"), self.tr("Choose and load a language model (Ctrl+1)")),
+            (self.tr("Data"), self.tr("Choose the examples it learns from (Ctrl+2)")),
+            (self.tr("Train"), self.tr("Let it learn, and watch (Ctrl+3)")),
+            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+4)")),
+            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+5)")),
+        ]
+
+    def _build_pages(self) -> None:
+        self.rail = NavigationRail(self._titles(), self)
+        self._stack = QStackedWidget(self)
+        self._holders: list[QWidget] = []
+        for _ in PAGES:
+            holder = QWidget(self._stack)
+            layout = QVBoxLayout(holder)
+            layout.setContentsMargins(0, 0, 0, 0)
+            self._holders.append(holder)
+            self._stack.addWidget(holder)
+        line = QFrame(self)
+        line.setFrameShape(QFrame.Shape.VLine)
+        line.setFrameShadow(QFrame.Shadow.Plain)
+        line.setForegroundRole(line.palette().ColorRole.Mid)
+        centre = QWidget(self)
+        layout = QHBoxLayout(centre)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.rail)
+        layout.addWidget(line)
+        layout.addWidget(self._stack, 1)
+        self.setCentralWidget(centre)
+        self.rail.current_changed.connect(self._on_step_changed)
+
+    def _connect_tab(self, name: str, tab: Any) -> None:
+        if name == "model":
+            tab.model_loaded.connect(self._on_model_loaded)
+            tab.busy_changed.connect(self._on_model_busy_changed)
+        elif name == "data":
+            tab.data_chosen.connect(self._on_data_chosen)
+        elif name == "train":
+            tab.try_requested.connect(lambda folder: self.open_model(folder, then="sentiment"))
+            tab.inspect_requested.connect(self._on_inspect_trained)
+            tab.run_finished.connect(self._update_steps)
+            tab.step_requested.connect(self.show_tab)
+            tab.summary_changed.connect(self._update_steps)
+        elif name == "sentiment":
+            tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
+            tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
+        if self._model is not None and name != "model":
+            tab.set_model(self._model)
+        if self._data is not None and name == "train":
+            tab.set_data(self._data)
+
+    def _add_action(
+        self,
+        menu: Any,
+        text: str,
+        slot: Callable[..., Any],
+        shortcut: QKeySequence | QKeySequence.StandardKey | str = "",
+        tip: str = "",
+    ) -> QAction:
+        action = menu.addAction(text)
+        if shortcut:
+            action.setShortcut(shortcut)
+        action.setToolTip(tip or text.replace("&", ""))
+        action.setStatusTip(tip)
+        action.triggered.connect(lambda: slot())
+        return action
+
+    def _build_menu(self) -> None:
+        files = self.menuBar().addMenu(self.tr("&File"))
+        self._add_action(
+            files,
+            self.tr("Open &model folder…"),
+            self._on_open_model,
+            QKeySequence.StandardKey.Open,
+            self.tr("Load a model from a folder with safetensors weights"),
+        )
+        self._add_action(
+            files,
+            self.tr("Open &data file…"),
+            self._on_open_data,
+            "Ctrl+Shift+O",
+            self.tr("Read a CSV, TSV, JSON, Parquet or text file"),
+        )
+        files.addSeparator()
+        self._add_action(files, self.tr("&Quit"), self.close, QKeySequence.StandardKey.Quit)
+        view = self.menuBar().addMenu(self.tr("&View"))
+        for index, page in enumerate(PAGES):
+            title, tip = self._titles()[index]
+            self._add_action(
+                view, title, lambda name=page.name: self.show_tab(name), f"Ctrl+{index + 1}", tip
+            )
+        view.addSeparator()
+        self._build_theme_menu(view)
+        help_menu = self.menuBar().addMenu(self.tr("&Help"))
+        self._add_action(
+            help_menu,
+            self.tr("Open the data &folder"),
+            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(home()))),
+            tip=self.tr("Where models, runs, settings and logs are kept"),
+        )
+        self._add_action(
+            help_menu,
+            self.tr("Copy a &report of this system"),
+            self._on_copy_report,
+            tip=self.tr("Versions, devices, paths and free disk space, for a bug report"),
+        )
+        help_menu.addSeparator()
+        self._add_action(help_menu, self.tr("&About lmstudio-app"), lambda: dialogs.show_about(self))
+
+    def _build_theme_menu(self, view: Any) -> None:
+        look = self.look
+        themes = QActionGroup(self)
+        for name, text in (
+            ("system", self.tr("Colours of the &system")),
+            ("light", self.tr("&Light")),
+            ("dark", self.tr("&Dark")),
+        ):
+            action = self._add_action(view, text, lambda name=name: look.set_name(name))
+            action.setCheckable(True)
+            action.setChecked(look.name == name)
+            themes.addAction(action)
+        view.addSeparator()
+        larger = self._add_action(
+            view, self.tr("L&arger text"), lambda: look.step_text_size(1), QKeySequence.StandardKey.ZoomIn
+        )
+        larger.setShortcuts([*larger.shortcuts(), QKeySequence("Ctrl+=")])
+        self._add_action(
+            view, self.tr("S&maller text"), lambda: look.step_text_size(-1), QKeySequence.StandardKey.ZoomOut
+        )
+        self._add_action(view, self.tr("&Normal text"), lambda: look.set_text_size(0), "Ctrl+0")
+
+    def _build_status_bar(self) -> None:
+        bar = self.statusBar()
+        bar.setSizeGripEnabled(False)
+        for runner in (self.services.training_runner, self.services.model_runner, self.services.query_runner):
+            bar.addWidget(JobStrip(runner, self), 2)
+        self._model_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
+        self._data_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
+        for label in (self._model_label, self._data_label):
+            label.setFixedWidth(theme.characters(self, 34))
+            label.setAlignment(Qt.AlignmentFlag.AlignRight)
+            label.setForegroundRole(label.palette().ColorRole.PlaceholderText)
+            bar.addPermanentWidget(label)
+
+    # --- what the tabs and the runners say
+
+    def _runners(self) -> tuple[JobRunner, ...]:
+        return (*self.services.runners(), self.background_runner)
+
+    def _on_step_changed(self, index: int) -> None:
+        self.tab(PAGES[index].name)
+        self._stack.setCurrentIndex(index)
+        self.settings.set("window.tab", PAGES[index].name)
+
+    def _on_model_loaded(self, model: Any) -> None:
+        self._model = model
+        for name, tab in self._tabs.items():
+            if name != "model":
+                tab.set_model(model)
+        self._update_steps()
+        after, self._after_load = self._after_load, None
+        if after is not None:
+            after()
+
+    def _on_model_busy_changed(self, busy: bool) -> None:
+        if not busy:
+            self._after_load = None  # the load failed or was cancelled
+
+    def _on_data_chosen(self, selection: Any) -> None:
+        self._data = selection
+        if "train" in self._tabs:
+            self._tabs["train"].set_data(selection)
+        self._update_steps()
+
+    def _on_inspect_trained(self, folder: str, text: str) -> None:
+        self.open_model(folder, then="attention")
+        self._after_load = lambda: self.show_tab("attention").show_text(text)
+
+    def _on_job_failed(self, handle: JobHandle, error: UserError) -> None:
+        if not handle.quiet:
+            dialogs.show_error(self, error)
+
+    def _update_steps(self) -> None:
+        """What each step has, or what it waits for, on the rail and in the status bar."""
+        model = Path(self._model.reference).name if self._model is not None else ""
+        data = self._data.title if self._data is not None else ""
+        train = self._tabs.get("train")
+        summary = train.summary() if train is not None else ""
+        if self.services.training_runner.busy:
+            training = summary or self.tr("Learning…")
+        elif not model and not data:
+            training = self.tr("Needs a model and data")
+        elif not model:
+            training = self.tr("Needs a model")
+        elif not data:
+            training = self.tr("Needs data")
+        else:
+            training = summary or self.tr("Ready to start")
+        trained = bool(summary) and not self.services.training_runner.busy
+        needs_model = "" if model else self.tr("Needs a model")
+        self.rail.set_state(0, model or self.tr("Start here"), done=bool(model))
+        self.rail.set_state(1, data or self.tr("Nothing chosen yet"), done=bool(data))
+        self.rail.set_state(2, training, done=trained)
+        self.rail.set_state(3, needs_model or self.tr("Try it"), done=False)
+        self.rail.set_state(4, needs_model or self.tr("Look inside"), done=False)
+        self._model_label.setText(
+            self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded")
+        )
+        self._data_label.setText(
+            self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen")
+        )
+
+    def _on_open_model(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, self.tr("Open a model folder"))
+        if folder:
+            self.open_model(folder)
+
+    def _on_open_data(self) -> None:
+        pattern = "*.csv *.tsv *.json *.jsonl *.parquet *.txt *.gz"
+        name, _ = QFileDialog.getOpenFileName(
+            self, self.tr("Open a data file"), "", self.tr("Data files ({pattern})").format(pattern=pattern)
+        )
+        if name:
+            self.open_data(name)
+
+    def _on_copy_report(self) -> None:
+        from lmstudio_app.gui.report import system_report
+
+        handle = self.services.query_runner.start(system_report, None, title=self.tr("Gathering the report"))
+        handle.succeeded.connect(self._on_report)
+
+    def _on_report(self, report: str) -> None:
+        QApplication.clipboard().setText(report)
+        self.statusBar().showMessage(self.tr("The report is on the clipboard."), 5000)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if any(url.isLocalFile() for url in event.mimeData().urls()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        path = next((url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()), "")
+        if path:
+            event.acceptProposedAction()
+            if Path(path).is_dir():
+                self.open_model(path)
+            else:
+                self.open_data(path)
+
+    # --- remembering and closing
+
+    def sizeHint(self) -> QSize:
+        return QSize(1280, 800)
+
+    def _restore(self) -> None:
+        geometry = self.settings.get("window.geometry", "")
+        if not geometry or not self.restoreGeometry(QByteArray.fromHex(str(geometry).encode())):
+            self.resize(self.sizeHint())
+        name = self.settings.get("window.tab", "model")
+        self.show_tab(name if name in _INDEX else "model")
+
+    def _running_jobs(self) -> list[JobHandle]:
+        handles = [runner.current for runner in self.services.runners()]
+        return [handle for handle in handles if handle is not None]
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self._closed:
+            event.accept()
+            return
+        if self._running_jobs() and not self._closing:
+            event.ignore()
+            self._ask_to_close()
+            return
+        if self._closing and self._running_jobs() and time.monotonic() < self._close_deadline:
+            event.ignore()
+            return
+        self._shut_down()
+        event.accept()
+
+    def _ask_to_close(self) -> None:
+        training = self.services.training_runner.busy
+        self.close_question = dialogs.ask(
+            self,
+            title=self.tr("Quit lmstudio-app"),
+            question=self.tr("A training is running.") if training else self.tr("A job is running."),
+            explanation=(
+                self.tr("If you stop it now, you can resume it later from the Train page.")
+                if training
+                else self.tr("If you quit now, it is cancelled; nothing is left half done.")
+            ),
+            yes=self.tr("Stop and quit"),
+            no=self.tr("Keep running"),
+            on_yes=self._stop_and_close,
+        )
+
+    def _stop_and_close(self) -> None:
+        self._closing = True
+        self._close_deadline = time.monotonic() + STOP_TIMEOUT
+        for runner in self._runners():
+            runner.cancel_all()
+        self.setEnabled(False)
+        self.statusBar().showMessage(self.tr("Stopping…"))
+        self._close_timer.start()
+
+    def _try_to_close(self) -> None:
+        if not self._running_jobs() or time.monotonic() >= self._close_deadline:
+            self._close_timer.stop()
+            self.close()
+
+    def _shut_down(self) -> None:
+        self._closed = True
+        self._close_timer.stop()
+        self.settings.set("window.geometry", bytes(self.saveGeometry().toHex().data()).decode())
+        for tab in self._tabs.values():
+            tab.shutdown()
+        deadline = self._close_deadline or time.monotonic() + STOP_TIMEOUT
+        for runner in self._runners():
+            runner.shutdown(max(0.2, deadline - time.monotonic()))
+        self.settings.flush()
+        self._model = self._data = None
