@@ -1,0 +1,137 @@
+"""A text as the model sees it: token ids for the forward pass, and readable tokens for the axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lmstudio_app.errors import UserError
+
+_SPACE, _NEWLINE, _TAB = "␣", "⏎", "⇥"
+_NO_LIMIT = 10**6  # a tokenizer without a limit says 10^30
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The tokens along one axis of an attention map; all tuples have the same length.
+
+    ``tokens`` are the vocabulary's own (``##ing``, ``Ġthe``, ``▁the``), ``labels`` what a person reads,
+    ``special`` tells ``[CLS]``, ``<s>`` and the like, ``segments`` is 0 for the text, 1 for the pair, None
+    for special tokens.
+    """
+
+    tokens: tuple[str, ...]
+    labels: tuple[str, ...]
+    special: tuple[bool, ...]
+    segments: tuple[int | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class EncodedText:
+    """``inputs`` are tensors of batch size 1 on the CPU; ``dropped`` counts the tokens that were cut off."""
+
+    inputs: Mapping[str, Any]
+    tokens: Tokens
+    dropped: int
+
+
+def position_limit(model: Any, tokenizer: Any) -> int | None:
+    """How many tokens the model can number; None when nothing limits them."""
+    config = model.config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    if isinstance(limit, int) and limit > 0:
+        return limit - _reserved_positions(model)
+    maximum = getattr(tokenizer, "model_max_length", None)
+    return maximum if isinstance(maximum, int) and maximum < _NO_LIMIT else None
+
+
+def _reserved_positions(model: Any) -> int:
+    """RoBERTa and its kin start to count behind the padding index, so their table is shorter than it
+    looks."""
+    for name, module in model.named_modules():
+        if (
+            name.endswith("embeddings.position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
+            return int(module.padding_idx) + 1
+    return 0
+
+
+def encode_text(model: Any, tokenizer: Any, text: str, pair: str | None) -> EncodedText:
+    """Tokenise ``text`` (and ``pair``), cut to what the model can number.
+
+    Raises :class:`UserError` when there is nothing to tokenise or the ids do not fit the model's embedding.
+    """
+    if not text.strip():
+        raise UserError("There is no text to look into.", "Type a sentence and try again.")
+    limit = position_limit(model, tokenizer)
+    full = _call(tokenizer, text, pair, None)
+    batch = full
+    if limit is not None and full["input_ids"].shape[1] > limit:
+        batch = _call(tokenizer, text, pair, limit)
+    ids = batch["input_ids"][0].tolist()
+    if not ids:
+        raise UserError("The tokenizer made no token of this text.", "Type a sentence and try again.")
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    if max(ids) >= vocabulary:
+        raise UserError(
+            "The tokenizer does not match the model: it made token {token} of {vocabulary}.",
+            "Load the model together with its own tokenizer.",
+            token=max(ids),
+            vocabulary=vocabulary,
+        )
+    special = tuple(bool(flag) for flag in batch.pop("special_tokens_mask")[0].tolist())
+    offsets = batch.pop("offset_mapping", None)
+    segments = _segments(batch, special)
+    tokens = tuple(tokenizer.convert_ids_to_tokens(ids))
+    spans = offsets[0].tolist() if offsets is not None else [(0, 0)] * len(ids)
+    texts = (text, pair or "")
+    labels = tuple(
+        token if special[i] else _label(tokenizer, token, texts[segments[i] or 0][spans[i][0] : spans[i][1]])
+        for i, token in enumerate(tokens)
+    )
+    return EncodedText(
+        inputs=dict(batch),
+        tokens=Tokens(tokens, labels, special, segments),
+        dropped=int(full["input_ids"].shape[1]) - len(ids),
+    )
+
+
+def _call(tokenizer: Any, text: str, pair: str | None, limit: int | None) -> Any:
+    return tokenizer(
+        text,
+        pair or None,
+        truncation="longest_first" if limit is not None else False,
+        max_length=limit,
+        padding=False,
+        return_tensors="pt",
+        return_special_tokens_mask=True,
+        return_offsets_mapping=bool(getattr(tokenizer, "is_fast", False)),
+        verbose=False,
+    )
+
+
+def _segments(batch: Any, special: tuple[bool, ...]) -> tuple[int | None, ...]:
+    if batch.is_fast:
+        return tuple(batch.sequence_ids(0))
+    types = batch["token_type_ids"][0].tolist() if "token_type_ids" in batch else [0] * len(special)
+    return tuple(None if flag else int(kind) for flag, kind in zip(special, types, strict=True))
+
+
+def _label(tokenizer: Any, token: str, written: str) -> str:
+    """``written`` is the stretch of the text the token stands for; it helps where a token is only part of a
+    character."""
+    if token.startswith("##"):
+        return token
+    label = tokenizer.convert_tokens_to_string([token])
+    if "\ufffd" in label:
+        label = written or token
+    shown: str = label.strip()
+    if shown:
+        return shown
+    label = label or written
+    return label.replace("\n", _NEWLINE).replace("\t", _TAB).replace(" ", _SPACE) or token
