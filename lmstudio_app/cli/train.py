@@ -1,9 +1,53 @@
-"""``lmstudio-app train``."""
+"""``lmstudio-app train``: the Train tab without a screen."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
+
+from lmstudio_app.cli.console import console_context
+from lmstudio_app.errors import UserError
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    commands.add_parser("train")
+    parser = commands.add_parser(
+        "train",
+        help="train a model by a recipe",
+        description="Train a model by a recipe. Ctrl+C leaves a run that --resume goes on with.",
+    )
+    parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
+    parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run's folder (default: a new one)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, for example training.epochs=1",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
+    parser.add_argument("--json", action="store_true", help="one event a line on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from lmstudio_app.training.loop import TrainRequest, train
+    from lmstudio_app.training.recipe import Recipe
+
+    if args.resume:
+        if args.run_dir is None:
+            raise UserError("--resume needs the run's folder.", "Add --run-dir DIR.")
+        if any(args.set):
+            raise UserError("A resumed run keeps its recipe.", "Leave --set out, or start a new run.")
+        request = TrainRequest(None, args.run_dir, resume=True)
+    elif args.recipe is None:
+        raise UserError("There is no recipe.", "Name a RECIPE.yaml; resources/recipes holds examples.")
+    else:
+        overrides = [text for group in args.set for text in group]
+        request = TrainRequest(Recipe.load(args.recipe, overrides), args.run_dir)
+    with console_context(json=args.json) as ctx:
+        result = train(request, ctx)
+    if not args.json:
+        sys.stdout.write(f"{result.model_folder}\n")
+    return 0

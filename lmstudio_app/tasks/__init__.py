@@ -14,7 +14,10 @@ def find_task(name: str) -> Task:
         if task.name == name:
             return task
     raise UserError(
-        "There is no task {name}.", "Choose one of: {names}.", name=name, names=", ".join(t.name for t in TASKS)
+        "There is no task {name}.",
+        "Choose one of: {names}.",
+        name=name,
+        names=", ".join(t.name for t in TASKS),
     )
 
 

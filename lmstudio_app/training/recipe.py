@@ -54,7 +54,12 @@ class TrainingConfig:
     """How the optimizer goes through the data. Intervals are in optimizer steps; 0 means once an epoch."""
 
     epochs: float = option(
-        3.0, "Epochs", "How many times the model sees every training example.", basic=True, minimum=0.01, maximum=1000
+        3.0,
+        "Epochs",
+        "How many times the model sees every training example.",
+        basic=True,
+        minimum=0.01,
+        maximum=1000,
     )
     batch_size: int = option(
         32,
@@ -80,17 +85,22 @@ class TrainingConfig:
         minimum=4,
         maximum=1_000_000,
     )
-    schedule: str = option(
-        "linear", "Schedule", "How the learning rate falls after the warm-up.", choices=SCHEDULES
-    )
+    schedule: str = option("linear", "Schedule", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
     warmup_ratio: float = option(
-        0.1, "Warm-up", "Share of all steps in which the learning rate rises from 0.", minimum=0.0, maximum=1.0
+        0.1,
+        "Warm-up",
+        "Share of all steps in which the learning rate rises from 0.",
+        minimum=0.0,
+        maximum=1.0,
     )
     weight_decay: float = option(
         0.01, "Weight decay", "Pulls weights towards 0 (not biases, not norms).", minimum=0.0, maximum=1.0
     )
     max_grad_norm: float = option(
-        1.0, "Gradient clipping", "Gradients with a larger norm are scaled down to it; 0 switches it off.", minimum=0.0
+        1.0,
+        "Gradient clipping",
+        "Gradients with a larger norm are scaled down to it; 0 switches it off.",
+        minimum=0.0,
     )
     gradient_accumulation: int = option(
         1,
@@ -130,7 +140,11 @@ class StrategyConfig:
     """Which parameters train (see :mod:`lmstudio_app.training.strategies`)."""
 
     name: str = option(
-        "full", "Strategy", "Which parts of the model may change.", basic=True, choices=[s.name for s in STRATEGIES]
+        "full",
+        "Strategy",
+        "Which parts of the model may change.",
+        basic=True,
+        choices=[s.name for s in STRATEGIES],
     )
 
     def __post_init__(self) -> None:

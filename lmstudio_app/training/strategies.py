@@ -48,9 +48,7 @@ def _task_parameters(model: nn.Module, step: int) -> frozenset[str]:
 
 
 STRATEGIES: tuple[Strategy, ...] = (
-    Strategy(
-        "full", "Everything", "All weights train: the best result, the most memory and time.", _everything
-    ),
+    Strategy("full", "Everything", "All weights train: the best result, the most memory and time.", _everything),
     Strategy(
         "frozen_backbone",
         "Frozen backbone",

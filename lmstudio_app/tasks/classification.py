@@ -1,0 +1,199 @@
+"""What every classification shares: labels, metrics, prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.data.batching import pad_features, sorted_batches
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.tasks.task import Label
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from datasets import Dataset
+
+    from lmstudio_app.models.loading import LoadedModel
+
+WORST_EXAMPLES = 50  # how many misclassified rows an evaluation keeps
+MAX_CLASSES = 1000
+
+
+def canonical(value: Any) -> str:
+    """The text of a raw label: ``1``, ``1.0``, ``"1"`` and ``True`` are the same label ``"1"``."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip()
+
+
+def distinct_labels(*datasets: Dataset) -> list[str]:
+    """Every label that occurs, sorted (numbers by value, then texts)."""
+    found = {canonical(value) for dataset in datasets for value in dataset.unique("label")}
+    return sorted(found, key=lambda text: (0, int(text), "") if text.lstrip("-").isdigit() else (1, 0, text))
+
+
+def choose_label_names(found: Sequence[str], id2label: Mapping[int, str] | None) -> tuple[str, ...]:
+    """Label names in id order.
+
+    The model's own names win when every label of the data is one of them (or an id of one); otherwise the data's.
+    Raises :class:`UserError` for fewer than two classes or for what is clearly no label column.
+    """
+    if len(found) < 2:
+        raise UserError(
+            "The label column holds only one class ({label}).",
+            "Choose another label column, or add examples of the other class.",
+            label=found[0] if found else "none",
+        )
+    if len(found) > MAX_CLASSES:
+        raise UserError(
+            "The label column holds {count} different values; that is no set of classes.",
+            "Choose another label column in the column mapping.",
+            count=len(found),
+        )
+    own = tuple(id2label[index] for index in sorted(id2label)) if id2label else ()
+    if own and not _is_placeholder(own):
+        lowered = {name.lower() for name in own}
+        if all(label.lower() in lowered for label in found) or all(
+            label.isdigit() and int(label) < len(own) for label in found
+        ):
+            return own
+    return tuple(found)
+
+
+def _is_placeholder(names: Sequence[str]) -> bool:
+    return all(name == f"LABEL_{index}" for index, name in enumerate(names))
+
+
+def label_ids(values: Iterable[Any], names: Sequence[str]) -> list[int]:
+    """Ids of raw labels, by name (case aside), else by number. Raises :class:`UserError` for any other."""
+    by_text = {str(index): index for index in range(len(names))}
+    by_text |= {name.lower(): index for index, name in enumerate(names)}
+    ids = []
+    for value in values:
+        text = canonical(value)
+        if text.lower() not in by_text:
+            raise UserError(
+                "The label {label} is none of the model's labels: {names}.",
+                "Correct the label, or start from a model without a head.",
+                label=text,
+                names=", ".join(names),
+            )
+        ids.append(by_text[text.lower()])
+    return ids
+
+
+def encode_texts(
+    rows: Mapping[str, Sequence[Any]], tokenizer: Any, names: Sequence[str], max_length: int
+) -> dict[str, list[Any]]:
+    """Token ids of ``text`` (with ``pair`` where there is one) and, where there is a ``label``, its id."""
+    pair = {"text_pair": list(rows["pair"])} if "pair" in rows else {}
+    encoded = tokenizer(list(rows["text"]), **pair, truncation=True, max_length=max_length, return_attention_mask=False)
+    features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+    if not pair:
+        features.pop("token_type_ids", None)  # all zero, which is the models' default
+    if "label" in rows:
+        features["labels"] = label_ids(rows["label"], names)
+    return features
+
+
+def collate(features: Sequence[Mapping[str, Any]], tokenizer: Any) -> dict[str, torch.Tensor]:
+    return pad_features(features, {"input_ids": tokenizer.pad_token_id or 0})
+
+
+class ClassificationMetrics:
+    """Loss, accuracy, macro F1 (mean of the classes' F1 = 2TP / (2TP + FP + FN)), confusion matrix, worst rows."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = list(names)
+        self._probabilities: list[np.ndarray] = []
+        self._labels: list[np.ndarray] = []
+        self._rows: list[np.ndarray] = []
+
+    def add(self, batch: Mapping[str, torch.Tensor], logits: torch.Tensor) -> None:
+        """``logits`` is ``[batch, classes]``; ``batch["rows"]`` holds the row numbers in the evaluation set."""
+        self._probabilities.append(logits.float().softmax(-1).cpu().numpy())
+        self._labels.append(batch["labels"].cpu().numpy())
+        self._rows.append(batch["rows"].cpu().numpy())
+
+    def compute(self) -> tuple[dict[str, float], dict[str, Any]]:
+        import numpy as np
+
+        probabilities = np.concatenate(self._probabilities)
+        labels, rows = np.concatenate(self._labels), np.concatenate(self._rows)
+        predicted = probabilities.argmax(-1)
+        count = len(self._names)
+        confusion = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
+        hits = np.diag(confusion).astype(float)
+        total = confusion.sum(0) + confusion.sum(1)
+        # a class that is neither there nor predicted has no F1 and does not count in the mean
+        f1 = (2 * hits / np.maximum(total, 1))[total > 0]
+        losses = -np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-12, None))
+        wrong = np.flatnonzero(predicted != labels)
+        wrong = wrong[np.argsort(-losses[wrong], kind="stable")][:WORST_EXAMPLES]
+        metrics = {
+            "loss": float(losses.mean()),
+            "accuracy": float((predicted == labels).mean()),
+            "f1_macro": float(f1.mean()),
+        }
+        worst = [
+            {
+                "row": int(rows[index]),
+                "label": self._names[labels[index]],
+                "predicted": self._names[predicted[index]],
+                "probability": float(probabilities[index, predicted[index]]),
+                "loss": float(losses[index]),
+            }
+            for index in wrong
+        ]
+        return metrics, {"labels": self._names, "confusion": confusion.tolist(), "worst": worst}
+
+
+def predict_labels(
+    loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, batch_size: int = 32
+) -> Iterator[Label]:
+    """Probabilities softmax(logits) of each row's ``text``, in the rows' order.
+
+    Rows are read ahead by 16 batches and sorted by length inside that window, so a file of any size streams.
+    Raises :class:`UserError` when the model has no classification head.
+    """
+    import numpy as np
+    import torch
+
+    if loaded.card.head != "sequence-classification":
+        raise UserError(
+            "{model} has no classification head, so it gives no labels.",
+            "Train it on labelled data first, or choose a sequence classification model.",
+            model=loaded.reference,
+        )
+    model, tokenizer = loaded.model, loaded.tokenizer
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    limit = min(loaded.card.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    source = iter(rows)
+    while window := list(islice(source, batch_size * 16)):
+        columns = {"text": [_text(row) for row in window]}
+        if any("pair" in row for row in window):
+            columns["pair"] = [str(row.get("pair", "")) for row in window]
+        encoded = encode_texts(columns, tokenizer, names, limit)
+        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+        results = np.zeros((len(window), len(names)), dtype=np.float32)
+        for batch_rows in sorted_batches(lengths, batch_size):
+            ctx.check()
+            features = [{name: values[row] for name, values in encoded.items()} for row in batch_rows]
+            batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, tokenizer).items()}
+            with torch.inference_mode():
+                logits = model(**batch).logits
+            results[batch_rows] = logits.float().softmax(-1).cpu().numpy()
+        for scores in results:
+            best = int(scores.argmax())
+            yield Label(names[best], {name: float(score) for name, score in zip(names, scores, strict=True)})
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    if not isinstance(row.get("text"), str):
+        raise UserError("A row has no text: {row}.", 'Each row needs {{"text": …}}.', row=str(dict(row))[:120])
+    return str(row["text"])

@@ -1,0 +1,72 @@
+"""A data set as token ids in flat arrays: four bytes a token, and any batch in microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    from datasets import Dataset
+
+    from lmstudio_app.tasks import Task
+
+_CHUNK = 1000  # rows encoded between two looks at the stop button
+
+
+class EncodedRows:
+    """Features of all rows. A feature of sequences is (values int32 ``[tokens]``, offsets int64 ``[rows + 1]``)."""
+
+    def __init__(self, sequences: dict[str, tuple[np.ndarray, np.ndarray]], numbers: dict[str, np.ndarray]) -> None:
+        import numpy as np
+
+        self._sequences = sequences
+        self._numbers = numbers
+        self.lengths: np.ndarray = np.diff(sequences["input_ids"][1])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, rows: np.ndarray) -> list[dict[str, Any]]:
+        """The features of these rows, as a task's ``collate`` wants them."""
+        features = []
+        for row in rows:
+            feature: dict[str, Any] = {
+                name: values[offsets[row] : offsets[row + 1]] for name, (values, offsets) in self._sequences.items()
+            }
+            feature |= {name: values[row] for name, values in self._numbers.items()}
+            features.append(feature)
+        return features
+
+
+def encode_rows(
+    dataset: Dataset, task: Task, tokenizer: Any, names: Sequence[str], max_length: int, ctx: JobContext
+) -> EncodedRows:
+    """Run the task's ``encode`` over the whole data set, with progress. Raises :class:`UserError` when it is empty."""
+    import numpy as np
+
+    if len(dataset) == 0:
+        raise UserError("The data set holds no rows that can be used.", "Check the column mapping and the file.")
+    values: dict[str, list[np.ndarray]] = {}
+    sizes: dict[str, list[np.ndarray]] = {}
+    starts = range(0, len(dataset), _CHUNK)
+    meter = ctx.meter(len(dataset), "rows")
+    for start in starts:
+        meter.update(start)
+        encoded = task.encode(dataset[start : start + _CHUNK], tokenizer, names, max_length)
+        for name, column in encoded.items():
+            if hasattr(column[0], "__len__"):
+                sizes.setdefault(name, []).append(np.array([len(item) for item in column], dtype=np.int64))
+                flat = np.fromiter((token for item in column for token in item), dtype=np.int32)
+                values.setdefault(name, []).append(flat)
+            else:
+                values.setdefault(name, []).append(np.asarray(column))
+    meter.update(len(dataset))
+    sequences = {
+        name: (np.concatenate(values[name]), np.concatenate([[0], np.cumsum(np.concatenate(parts))]))
+        for name, parts in sizes.items()
+    }
+    return EncodedRows(sequences, {name: np.concatenate(parts) for name, parts in values.items() if name not in sizes})

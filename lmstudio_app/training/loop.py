@@ -1,0 +1,275 @@
+"""The training loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.devices import memory_in_use
+from lmstudio_app.errors import Cancelled, UserError, as_user_error
+from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, Progress, StepLogged
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.saving import save_model
+from lmstudio_app.training.checkpoints import Position, checkpoint_folders, load_checkpoint, save_checkpoint
+from lmstudio_app.training.recipe import Recipe
+from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
+from lmstudio_app.training.session import Batch, Session, learning_rate_at, prepare_session
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """Train ``recipe`` into ``run_folder`` (None: a new one); or go on with the run there (``resume``)."""
+
+    recipe: Recipe | None
+    run_folder: Path | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """``state`` is ``finished`` or ``stopped``; ``metrics`` are the last evaluation's."""
+
+    run_folder: Path
+    model_folder: Path
+    state: str
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
+    """The job: train to the end, or until stopped.
+
+    ``stop`` saves the model as it is. ``cancel`` leaves a checkpoint and raises :class:`Cancelled`; any other
+    exception leaves the last checkpoint. All three leave a run that can be resumed.
+    """
+    run = _open(request)
+    with _recording(run, ctx) as ctx:
+        session = prepare_session(run.recipe, ctx)
+        position = _restore(session, run, ctx)
+        try:
+            evaluation = _train(session, run, position, ctx)
+        except Cancelled:
+            _save(session, run, position, ctx)
+            raise
+        state = "finished" if position.step >= session.total_steps else "stopped"
+        save_model(
+            run.final,
+            session.loaded.model,
+            session.loaded.tokenizer,
+            provenance=_provenance(session, evaluation),
+        )
+        rate = position.examples / position.train_seconds if position.train_seconds else 0.0
+        ctx.emit(
+            Finished(
+                state=state,
+                result={
+                    "run_folder": str(run.path),
+                    "model_folder": str(run.final),
+                    "metrics": evaluation.metrics,
+                    "steps": position.step,
+                    "train_seconds": position.train_seconds,
+                    "examples_per_second": rate,
+                },
+            )
+        )
+        return TrainResult(run.path, run.final, state, evaluation.metrics)
+
+
+def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> Evaluated:
+    """The loop itself. Returns the evaluation of the last step."""
+    config, accelerator, total = session.config, session.accelerator, session.total_steps
+    evaluate_every = config.evaluate_every or session.steps_per_epoch
+    checkpoint_every = config.checkpoint_every or session.steps_per_epoch
+    parameters = [parameter for parameter in session.loaded.model.parameters() if parameter.requires_grad]
+    steps = session.optimizer_steps(position)
+    clock = _Clock()
+    evaluation, saved_step = None, position.step
+
+    while True:
+        ctx.check()
+        is_over = position.step >= total or ctx.stopping
+        if position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0):
+            evaluation = evaluate(session, position, ctx)
+            position.evaluated_step = position.step
+            ctx.emit(evaluation)
+        if saved_step != position.step and (is_over or position.step % checkpoint_every == 0):
+            _save(session, run, position, ctx)
+            saved_step = position.step
+        if is_over:
+            return evaluation or evaluate(session, position, ctx)
+
+        clock.start()
+        learning_rate = learning_rate_at(position.step, total, config)
+        for group in session.optimizer.param_groups:
+            group["lr"] = learning_rate
+        batches = next(steps)
+        for number, batch in enumerate(batches):
+            is_last = number == len(batches) - 1
+            with contextlib.nullcontext() if is_last else accelerator.no_sync(session.model):
+                loss = session.model(**batch.inputs).loss
+                accelerator.backward(loss / len(batches))
+            # summed on the device, in float32: reading it at every step would make a GPU wait
+            position.loss_sum = position.loss_sum + loss.detach().float()
+            position.logged_batches += 1
+        grad_norm = accelerator.clip_grad_norm_(parameters, config.max_grad_norm or math.inf)
+        session.optimizer.step()
+        session.optimizer.zero_grad()
+        position.step += 1
+        clock.stop(batches, position)
+
+        if position.step % config.log_every == 0 or position.step == total:
+            event = clock.report(session, position, grad_norm, learning_rate)
+            ctx.emit(event)
+            if not math.isfinite(event.loss):
+                raise UserError(
+                    "The loss became {loss} at step {step}: the training has diverged.",
+                    "Lower the learning rate, or raise the warm-up; the last checkpoint is kept.",
+                    loss=event.loss,
+                    step=event.step,
+                )
+
+
+def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated:
+    """Loss and the task's metrics on the evaluation set."""
+    import torch
+
+    ctx.status("Evaluating at step {step}", step=position.step)
+    training_modes = {module: module.training for module in session.loaded.model.modules()}
+    session.loaded.model.eval()
+    metrics = session.task.metrics(session.labels)
+    try:
+        with torch.inference_mode():
+            for batch in session.evaluation_batches():
+                ctx.check()
+                inputs = {name: tensor for name, tensor in batch.inputs.items() if name not in ("labels", "rows")}
+                metrics.add(batch.inputs, session.model(**inputs).logits)
+    finally:
+        for module, is_training in training_modes.items():
+            module.training = is_training
+    values, details = metrics.compute()
+    for example in details.get("worst", ()):  # row numbers mean nothing to a reader: give the text
+        example["text"] = session.splits.eval[example["row"]]["text"]
+    return Evaluated(step=position.step, epoch=_epoch(session, position), metrics=values, details=details)
+
+
+class _Clock:
+    """Rates between two logged steps; pauses, evaluations and checkpoints do not count as time."""
+
+    def __init__(self) -> None:
+        self._tokens = self._examples = self._steps = 0
+        self._seconds = self._begun = 0.0
+
+    def start(self) -> None:
+        self._begun = time.perf_counter()
+
+    def stop(self, batches: Sequence[Batch], position: Position) -> None:
+        seconds = time.perf_counter() - self._begun
+        examples = sum(batch.examples for batch in batches)
+        self._seconds += seconds
+        self._examples += examples
+        self._tokens += sum(batch.tokens for batch in batches)
+        self._steps += 1
+        position.train_seconds += seconds
+        position.examples += examples
+
+    def report(
+        self, session: Session, position: Position, grad_norm: torch.Tensor | float, learning_rate: float
+    ) -> StepLogged:
+        """The event of this step. Raises :class:`UserError` when the loss is no longer a number."""
+        loss = float(position.loss_sum) / position.logged_batches
+        position.loss_sum, position.logged_batches = 0.0, 0
+        seconds = max(self._seconds, 1e-9)
+        event = StepLogged(
+            step=position.step,
+            total_steps=session.total_steps,
+            epoch=_epoch(session, position),
+            loss=loss,
+            learning_rate=learning_rate,
+            grad_norm=float(grad_norm),
+            tokens_per_second=self._tokens / seconds,
+            examples_per_second=self._examples / seconds,
+            memory=memory_in_use(session.loaded.device),
+            eta=(session.total_steps - position.step) * position.train_seconds / position.step,
+        )
+        self._tokens = self._examples = self._steps = 0
+        self._seconds = 0.0
+        return event
+
+
+def _epoch(session: Session, position: Position) -> float:
+    return position.step / session.steps_per_epoch
+
+
+def _open(request: TrainRequest) -> RunFolder:
+    if not request.resume:
+        if request.recipe is None:
+            raise UserError("There is no recipe to train.", "Give a recipe file.")
+        return create_run(request.recipe, request.run_folder)
+    if request.run_folder is None:
+        raise UserError("There is no run to resume.", "Name its folder.")
+    return reopen_run(request.run_folder)
+
+
+@contextlib.contextmanager
+def _recording(run: RunFolder, ctx: JobContext) -> Iterator[JobContext]:
+    """A context whose events also go to the run's ``events.jsonl``; it notes how the run ended."""
+    run.open()
+
+    def _emit(event: Event) -> None:
+        if not isinstance(event, Progress):
+            run.append(event)
+        ctx.emit(event)
+
+    recording = JobContext(_emit, ctx.control)
+    try:
+        yield recording
+    except Cancelled:
+        recording.emit(Finished(state="interrupted", result={"run_folder": str(run.path)}))
+        raise
+    except Exception as error:
+        problem = as_user_error(error)
+        recording.emit(Failed(message=problem.message, remedy=problem.remedy, details=problem.details))
+        raise
+    finally:
+        run.close()
+
+
+def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
+    folders = checkpoint_folders(run.checkpoints)
+    if not folders:
+        return Position()
+    position = load_checkpoint(folders[-1], session.loaded.model, session.optimizer)
+    ctx.status("Going on after step {step}", step=position.step)
+    return position
+
+
+def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> None:
+    path = save_checkpoint(
+        run.checkpoints,
+        position,
+        session.loaded.model,
+        session.loaded.tokenizer,
+        session.optimizer,
+        keep=session.config.keep_checkpoints,
+    )
+    ctx.emit(CheckpointSaved(step=position.step, path=str(path)))
+
+
+def _provenance(session: Session, evaluation: Evaluated) -> dict[str, Any]:
+    recipe = session.recipe
+    return {
+        "title": f"{session.loaded.card.title or recipe.model} · {session.task.name}",
+        "base_model": recipe.model,
+        "task": recipe.task,
+        "data": str(recipe.data.train),
+        "license": session.loaded.card.license,
+        "metrics": evaluation.metrics,
+        "recipe": recipe.to_dict(),
+    }
