@@ -123,9 +123,7 @@ def _labels(config: Mapping[str, Any], head: str) -> tuple[str, ...]:
     names = config.get("id2label")
     if isinstance(names, dict) and names and all(str(key).isdigit() for key in names):
         return tuple(str(names[key]) for key in sorted(names, key=int))
-    return tuple(
-        f"LABEL_{index}" for index in range(_first_int(config, "num_labels") or 2)
-    )  # transformers' default
+    return tuple(f"LABEL_{index}" for index in range(_first_int(config, "num_labels") or 2))  # transformers' default
 
 
 def _tokenizer_limit(folder: Path) -> int:
@@ -154,9 +152,7 @@ def read_card(folder: Path, reference: str = "") -> ModelCard:
     architectures = config.get("architectures")
     architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     head = head_of(architecture)
-    heads = _first_int(
-        flat, "num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads"
-    )
+    heads = _first_int(flat, "num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
     positions = _first_int(flat, "max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
     limits = [limit for limit in (positions, _tokenizer_limit(folder)) if limit]
     provenance = read_provenance(folder)

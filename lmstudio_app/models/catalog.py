@@ -74,9 +74,7 @@ def _entry(row: Mapping[str, Any]) -> CatalogEntry:
         license=row["license"],
         description=" ".join(row["description"].split()),
         sources=tuple(_source(source) for source in row["sources"]),
-        files=tuple(
-            CatalogFile(file["path"], file.get("sha256"), int(file["size"])) for file in row["files"]
-        ),
+        files=tuple(CatalogFile(file["path"], file.get("sha256"), int(file["size"])) for file in row["files"]),
     )
 
 

@@ -15,17 +15,14 @@ from typing import Any
 
 import yaml
 
-from lmstudio_app.files import atomic_write_text
-
 FILE_NAME = "provenance.json"
 
 
 def write_provenance(folder: Path, values: Mapping[str, Any]) -> None:
-    """Write ``provenance.json`` into ``folder``; the time is added (``created``, UTC, ISO 8601)."""
+    """Write ``provenance.json`` into ``folder``, which the caller makes atomic; adds the time (``created``)."""
     record = {"created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **values}
-    atomic_write_text(
-        folder / FILE_NAME, json.dumps(record, ensure_ascii=False, indent=1, default=str) + "\n"
-    )
+    text = json.dumps(record, ensure_ascii=False, indent=1, default=str)
+    (folder / FILE_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
         if path.is_file():
             return _folder_of_file(path)
         if not is_hub_id(ref):
-            raise _unknown(ref)
+            raise unknown_reference(ref)
     folder = install_folder(ref)
     if (folder / "config.json").is_file():
         return folder
@@ -79,7 +79,8 @@ def _folder_of_file(path: Path) -> Path:
     )
 
 
-def _unknown(ref: str) -> UserError:
+def unknown_reference(ref: str) -> UserError:
+    """A sentence about a reference that means nothing, with the nearest name."""
     looks_like_path = ref.startswith((".", "/", "~")) or "\\" in ref or ref.count("/") > 1
     if looks_like_path:
         return UserError("The folder {ref} does not exist.", "Check the path.", ref=ref)

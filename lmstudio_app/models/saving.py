@@ -25,15 +25,11 @@ def save_model(folder: Path, model: Any, tokenizer: Any, *, provenance: Mapping[
             model.save_pretrained(temporary)
             tokenizer.save_pretrained(temporary)
         write_provenance(temporary, provenance)
-        (temporary / "README.md").write_text(
-            model_card_text(folder.name, model, provenance), encoding="utf-8"
-        )
+        (temporary / "README.md").write_text(model_card_text(folder.name, model, provenance), encoding="utf-8")
 
 
 def _size(model: Any) -> int:
-    return 5_000_000 + sum(
-        int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values()
-    )
+    return 5_000_000 + sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values())
 
 
 def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str:
@@ -60,11 +56,7 @@ def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str
     metrics = provenance.get("metrics")
     if isinstance(metrics, Mapping) and metrics:
         lines += ["", "## Evaluation", "", "| metric | value |", "|---|---|"]
-        lines += [
-            f"| {_cell(key)} | {value:.4f} |"
-            for key, value in metrics.items()
-            if isinstance(value, int | float)
-        ]
+        lines += [f"| {_cell(key)} | {value:.4f} |" for key, value in metrics.items() if isinstance(value, int | float)]
     lines += ["", "Made with lmstudio-app.", ""]
     return "\n".join(lines)
 
