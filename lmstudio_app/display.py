@@ -10,6 +10,8 @@ import os
 import sys
 from collections.abc import Mapping
 
+from lmstudio_app import system_libraries
+
 
 def session_type(environment: Mapping[str, str] = os.environ) -> str:
     """``wayland``, ``x11``, ``windows``, ``macos``, or ``none`` where a Linux session has no display."""
@@ -36,6 +38,25 @@ def display_problem(environment: Mapping[str, str] = os.environ) -> str:
     if session == "x11" and not x_server_answers(environment["DISPLAY"]):
         return f"The display {environment['DISPLAY']} does not answer."
     return ""
+
+
+def missing_library_problem(environment: Mapping[str, str] = os.environ) -> str:
+    """Which of Qt's system libraries are missing, and the command that installs them; empty when none is.
+
+    Qt itself ends the process then, with a message that names no package.
+    """
+    if not sys.platform.startswith("linux"):
+        return ""
+    groups = ["base"]
+    if not environment.get("QT_QPA_PLATFORM"):
+        groups.append(session_type(environment))
+    needs = system_libraries.missing(groups)
+    if not needs:
+        return ""
+    system = system_libraries.family()
+    names = system_libraries.packages(needs, system)
+    command = system_libraries.install_command(names, system)
+    return f"Qt's system libraries are missing; install them: {command or ' '.join(names)}"
 
 
 def x_server_answers(display: str) -> bool:

@@ -92,11 +92,16 @@ class Settings:
             atomic_write_text(self.path, self.as_text())
 
 
+def offline_by_environment() -> bool:
+    """Does ``HF_HUB_OFFLINE`` forbid the network?"""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+
+
 def network_allowed(settings: Settings | None = None) -> bool:
     """May the app use the network? ``HF_HUB_OFFLINE=1`` forbids it; otherwise the setting decides (default: yes).
 
     Even when allowed, nothing is fetched unless the user asked for that very thing.
     """
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+    if offline_by_environment():
         return False
     return bool((settings or Settings()).get("network.allowed", True))

@@ -25,9 +25,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "packaging"), str(ROOT)]
 
 from environment import SetupError, say, set_up, shown, venv_program  # noqa: E402 - beside this file
-from system_libraries import apt_install, family, install_command, missing, packages  # noqa: E402
 
+from lmstudio_app import system_libraries  # noqa: E402 - standard library only, as is the next
 from lmstudio_app.display import display_problem, session_type  # noqa: E402
+
+APT_LISTS = Path("/var/lib/apt/lists")
 
 
 def newer_python() -> str:
@@ -71,10 +73,10 @@ def install_packages(names: list[str], system: str, why: str) -> None:
     Raises :class:`SetupError` when they are not installed at the end.
     """
     listed = " ".join(names)
-    command = install_command(names, system)
+    command = system_libraries.install_command(names, system)
     if system == "debian" and os.geteuid() == 0 and shutil.which("apt-get"):
         say(f"{why}; installing: {listed}")
-        trouble = apt_install(names, lambda line: say(f"  {line}"))
+        trouble = apt_install(names)
         if trouble:
             raise SetupError(f"apt-get could not install {listed}:\n{trouble}", f"Run: {command}")
         return
@@ -82,6 +84,33 @@ def install_packages(names: list[str], system: str, why: str) -> None:
         f"{why}: {listed}",
         f"Run this, and then the same command again: {command}" if command else "Install them first.",
     )
+
+
+def apt_install(names: list[str]) -> str:
+    """Install with apt-get, as root. Returns ``""``, or the last lines of what apt-get said when it failed.
+
+    The package lists are fetched when there are none, and again when the first try fails: old lists name
+    files that the mirrors no longer have.
+    """
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *names]
+    update = ["apt-get", "update", "-q"]
+    steps = [install, update, install] if any(APT_LISTS.glob("*_Packages*")) else [update, install]
+    said = ""
+    for step in steps:
+        say(f"  {' '.join(step[:2])} …")
+        answer = subprocess.run(
+            [step[0], "-o", "DPkg::Lock::Timeout=120", *step[1:]],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env=system_libraries.plain_environment(),
+        )
+        said = "\n".join(answer.stdout.strip().splitlines()[-8:])
+        if answer.returncode == 0 and step is install:
+            return ""
+    return said or "apt-get failed without a word."
 
 
 def see_to_system_libraries(command: str, system: str) -> None:
@@ -97,17 +126,17 @@ def see_to_system_libraries(command: str, system: str) -> None:
     else:
         required_groups.append(session_type())
     why = "Qt needs system libraries that are missing"
-    required, optional = missing(required_groups), missing(optional_groups)
+    required, optional = system_libraries.missing(required_groups), system_libraries.missing(optional_groups)
     if required:
-        install_packages(packages(required + optional, system), system, why)
+        install_packages(system_libraries.packages(required + optional, system), system, why)
     elif optional:
         try:
             install_packages(
-                packages(optional, system), system, "Some fonts or display libraries are missing"
+                system_libraries.packages(optional, system), system, "Some fonts or display libraries are missing"
             )
         except SetupError as problem:
             say(f"note:  {problem}")
-    still = " ".join(need.library for need in missing(required_groups))
+    still = " ".join(need.library for need in system_libraries.missing(required_groups))
     if still:
         raise SetupError(
             f"{why}, also after their packages were installed: {still}",
@@ -165,7 +194,7 @@ def test(arguments: list[str]) -> int:
 def run(command: str, arguments: list[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
         return go_on_in_a_newer_python()
-    system = family() if sys.platform == "linux" else ""
+    system = system_libraries.family() if sys.platform == "linux" else ""
     see_to_venv_module(system)
     windowless = command == "start" and display_problem()
     if sys.platform == "linux" and not windowless:

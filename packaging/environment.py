@@ -22,9 +22,7 @@ VENV = ROOT / ".venv"
 CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 STAMP = "lmstudio-app-setup.json"  # in .venv: what was set up; there only when it was set up to the end
 UNFINISHED = "lmstudio-app-setup.unfinished"  # in .venv: a set-up is under way, or was interrupted
-NEEDED_SPACE = {"linux": 8_000_000_000}.get(
-    sys.platform, 2_500_000_000
-)  # bytes; on Linux torch may bring CUDA
+NEEDED_SPACE = {"linux": 8_000_000_000}.get(sys.platform, 2_500_000_000)  # bytes; on Linux torch may bring CUDA
 SPACE_TO_UPDATE = 1_000_000_000  # bytes
 
 
@@ -153,9 +151,7 @@ def set_up(extras: list[str]) -> None:
 
 
 def create_environment() -> None:
-    made = subprocess.run(
-        [sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False
-    )
+    made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
     if made.returncode != 0:
         said = (made.stderr.strip() or made.stdout.strip() or "no reason was given").splitlines()[-1]
         raise SetupError(
@@ -217,9 +213,7 @@ def pip(*arguments: str) -> None:
 
 def is_worth_a_line(line: str) -> bool:
     """In a log: the big downloads (10 MB or more) and the long last step."""
-    return bool(
-        re.match(r"\s*Downloading .*\((\d{2,}\.\d|\d{2,}) [MG]B\)|Installing collected packages", line)
-    )
+    return bool(re.match(r"\s*Downloading .*\((\d{2,}\.\d|\d{2,}) [MG]B\)|Installing collected packages", line))
 
 
 def pip_problem(said: str) -> tuple[str, str]:

@@ -50,10 +50,7 @@ def read_constraints() -> dict[str, str]:
     if not CONSTRAINTS.is_file():
         return {}
     lines = (line.split("#")[0].strip() for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines())
-    return {
-        canonicalize_name(name): version
-        for name, _, version in (line.partition("==") for line in lines if line)
-    }
+    return {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines if line)}
 
 
 def environments() -> Iterator[Environment]:
@@ -102,16 +99,12 @@ def closure(kept: dict[str, str]) -> dict[str, str]:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
             if name not in kept:
-                raise SystemExit(
-                    f"{name} is needed and not installed; set up the environment first."
-                ) from None
+                raise SystemExit(f"{name} is needed and not installed; set up the environment first.") from None
             found[name] = kept[name]
             continue
         version = Version(installed.version).public  # 2.13.0+cpu is 2.13.0
         if not requirement.specifier.contains(version, prereleases=True):
-            raise SystemExit(
-                f"{requirement} is asked for and {version} is installed; set up the environment again."
-            )
+            raise SystemExit(f"{requirement} is asked for and {version} is installed; set up the environment again.")
         found[installed.metadata["Name"]] = version
         for line in installed.requires or ():
             child = Requirement(line)
@@ -131,12 +124,8 @@ def render(versions: dict[str, str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing, say whether the file is up to date"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing, say whether the file is up to date")
     check = parser.parse_args().check
     text = render(closure(read_constraints()))
     if CONSTRAINTS.is_file() and CONSTRAINTS.read_text(encoding="utf-8") == text:

@@ -2,52 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 from collections.abc import Sequence
 
 from lmstudio_app import __version__
-from lmstudio_app.display import display_problem, session_type
+from lmstudio_app.display import display_problem, missing_library_problem
 
 EXIT_NO_WINDOW = 2
 WARM_UP_DELAY = 700  # milliseconds from the first paint to the import of torch in the background
-
-# What Qt's X11 plugin needs from the system and PySide6 does not bring: shared object -> Debian's package.
-_X11_LIBRARIES = {
-    "libEGL.so.1": "libegl1",
-    "libGL.so.1": "libgl1",
-    "libfontconfig.so.1": "libfontconfig1",
-    "libdbus-1.so.3": "libdbus-1-3",
-    "libxkbcommon.so.0": "libxkbcommon0",
-    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
-    "libxcb-cursor.so.0": "libxcb-cursor0",
-    "libxcb-icccm.so.4": "libxcb-icccm4",
-    "libxcb-image.so.0": "libxcb-image0",
-    "libxcb-keysyms.so.1": "libxcb-keysyms1",
-    "libxcb-render-util.so.0": "libxcb-render-util0",
-    "libxcb-shape.so.0": "libxcb-shape0",
-    "libxcb-xinerama.so.0": "libxcb-xinerama0",
-    "libxcb-xkb.so.1": "libxcb-xkb1",
-}
-
-
-def missing_library_problem() -> str:
-    """Which of Qt's system libraries are missing, and the command that installs them; empty when none is.
-
-    Qt itself would abort the process, with a message that names neither.
-    """
-    if not sys.platform.startswith("linux") or session_type() != "x11" or os.environ.get("QT_QPA_PLATFORM"):
-        return ""
-    packages = []
-    for name, package in _X11_LIBRARIES.items():
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            packages.append(package)
-    if not packages:
-        return ""
-    return f"Qt's system libraries are missing; install them: apt-get install {' '.join(packages)}"
 
 
 def _refuse(reason: str) -> int:

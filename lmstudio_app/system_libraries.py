@@ -2,7 +2,7 @@
 
 Qt's wheels bring Qt itself; the libraries of the display, the fonts and the desktop come from the system.
 Whether one is there is asked of the same loader that Qt will use, so the answer holds on every distribution.
-Standard library only: this runs before anything is installed.
+Standard library only: ``packaging/bootstrap.py`` asks, too, before anything is installed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-APT_LISTS = Path("/var/lib/apt/lists")
 
 
 @dataclass(frozen=True)
@@ -187,30 +185,3 @@ def install_command(names: Sequence[str], system: str) -> str:
 def plain_environment() -> dict[str, str]:
     """For programs whose words are read or that must not ask."""
     return {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-
-
-def apt_install(names: Sequence[str], log: Callable[[str], None]) -> str:
-    """Install with apt-get, as root. Returns ``""``, or the last lines of what apt-get said when it failed.
-
-    The package lists are fetched when there are none, and again when the first try fails: old lists name
-    files that the mirrors no longer have.
-    """
-    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *names]
-    update = ["apt-get", "update", "-q"]
-    steps = [install, update, install] if any(APT_LISTS.glob("*_Packages*")) else [update, install]
-    said = ""
-    for step in steps:
-        log(f"{' '.join(step[:2])} …")
-        answer = subprocess.run(
-            [step[0], "-o", "DPkg::Lock::Timeout=120", *step[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            env=plain_environment(),
-        )
-        said = "\n".join(answer.stdout.strip().splitlines()[-8:])
-        if answer.returncode == 0 and step is install:
-            return ""
-    return said or "apt-get failed without a word."
