@@ -181,7 +181,7 @@ def _system() -> Section:
 
 
 def _system_name() -> str:
-    if sys.platform.startswith("linux"):
+    if platform.system() == "Linux":
         try:
             return f"{platform.freedesktop_os_release()['PRETTY_NAME']}, Linux {platform.release()}"
         except (OSError, KeyError):

@@ -123,9 +123,9 @@ NEEDS = (
 )
 
 
-def missing(groups: Iterable[str], needs: Sequence[Need] = NEEDS) -> list[Need]:
+def missing(groups: Iterable[str]) -> list[Need]:
     wanted = set(groups)
-    return [need for need in needs if need.group in wanted and not need.is_present()]
+    return [need for need in NEEDS if need.group in wanted and not need.is_present()]
 
 
 def family(os_release: str | None = None) -> str:

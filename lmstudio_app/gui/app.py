@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from lmstudio_app import __version__
+from lmstudio_app.assets import resource
 from lmstudio_app.display import display_problem, missing_library_problem
 
 EXIT_NO_WINDOW = 2
@@ -27,6 +28,7 @@ def main(argv: Sequence[str] = ()) -> int:
         import torch  # noqa: F401 - after Qt its libraries may fail to load there (torch 2.9 and later)
     try:
         from PySide6.QtCore import QTimer
+        from PySide6.QtGui import QIcon
         from PySide6.QtWidgets import QApplication
     except ImportError as error:
         return _refuse(f"Qt cannot be loaded ({error})")
@@ -42,6 +44,7 @@ def main(argv: Sequence[str] = ()) -> int:
     app.setApplicationDisplayName("lmstudio-app")
     app.setApplicationVersion(__version__)
     app.setDesktopFileName("lmstudio-app")
+    app.setWindowIcon(QIcon(str(resource("icons", "lmstudio-app.svg"))))
     with LogFile(), ExceptionReporter() as reporter:
         window = MainWindow()
         reporter.reported.connect(lambda error: dialogs.show_error(window, error))
