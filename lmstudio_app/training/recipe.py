@@ -49,6 +49,22 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def check_options(config: Any, section: str) -> None:
+    """Check every field of a frozen dataclass against its metadata. Raises :class:`UserError`."""
+    for item in dataclasses.fields(config):
+        value, meta, name = getattr(config, item.name), item.metadata, f"{section}.{item.name}"
+        if meta.get("choices") and value not in meta["choices"]:
+            raise UserError(
+                "{name} cannot be {value}.", "Choose one of: {choices}.",
+                name=name, value=value, choices=", ".join(meta["choices"]),
+            )  # fmt: skip
+        low, high = meta.get("minimum"), meta.get("maximum")
+        if low is not None and value < low:
+            raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
+        if high is not None and value > high:
+            raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How the optimizer goes through the data. Intervals are in optimizer steps; 0 means once an epoch."""
@@ -176,14 +192,35 @@ class Recipe:
 
     @classmethod
     def load(cls, path: Path, overrides: Sequence[str] = ()) -> Recipe:
-        """Read a YAML file; ``overrides`` are ``section.key=value`` with the value in YAML."""
+        """Read a YAML file; ``overrides`` are ``section.key=value`` with the value in YAML.
+
+        Files and folders that exist relative to the recipe's folder become absolute paths, since the recipe is
+        copied into the run's folder.
+        """
         values = read_yaml(path)
         for override in overrides:
             set_key(values, override)
-        return cls.from_dict(values)
+        recipe = cls.from_dict(values)
+        data = dataclasses.replace(
+            recipe.data, train=_anchor(recipe.data.train, path.parent), eval=_anchor(recipe.data.eval, path.parent)
+        )
+        return dataclasses.replace(recipe, model=_anchor(recipe.model, path.parent), data=data)
 
     def save(self, path: Path) -> None:
         atomic_write_text(path, yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True))
+
+
+def _anchor(value: Any, base: Path) -> Any:
+    if isinstance(value, list | tuple):
+        return [_anchor(item, base) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _anchor(item, base) for key, item in value.items()}
+    if not isinstance(value, str) or not value:
+        return value
+    for path in (base / Path(value).expanduser(), Path(value).expanduser()):
+        if path.exists():
+            return str(path.resolve())
+    return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -215,22 +252,6 @@ def set_key(values: dict[str, Any], override: str) -> None:
             raise UserError("{key} has no key below it.", "Set {key} itself.", key=section)
         values = inner
     values[last] = yaml.safe_load(text)
-
-
-def check_options(config: Any, section: str) -> None:
-    """Check every field of a frozen dataclass against its metadata. Raises :class:`UserError`."""
-    for item in dataclasses.fields(config):
-        value, meta, name = getattr(config, item.name), item.metadata, f"{section}.{item.name}"
-        if meta.get("choices") and value not in meta["choices"]:
-            raise UserError(
-                "{name} cannot be {value}.", "Choose one of: {choices}.",
-                name=name, value=value, choices=", ".join(meta["choices"]),
-            )  # fmt: skip
-        low, high = meta.get("minimum"), meta.get("maximum")
-        if low is not None and value < low:
-            raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
-        if high is not None and value > high:
-            raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
 
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
