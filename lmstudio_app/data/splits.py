@@ -1,0 +1,483 @@
+"""From a source to what a task trains and evaluates on: chosen columns, no missing values, a split that repeats.
+
+The split by fraction is stratified on the label and keeps equal texts on one side, so it cannot leak. It depends on the
+rows and the seed alone: the random numbers are SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+Generators, OOPSLA 2014), the same on every platform and with every library version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.data import arrow_tables
+from lmstudio_app.data.columns import ColumnSpec, resolve_columns
+from lmstudio_app.data.problems import Findings, Problem
+from lmstudio_app.data.sources import ReadOptions, Table, read_table
+from lmstudio_app.data.statistics import arrow_column, codes, count_values, find_duplicates, leaking, text_codes
+from lmstudio_app.errors import UserError
+from lmstudio_app.files import atomic_folder
+from lmstudio_app.jobs import JobContext
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+    from datasets import Dataset
+
+    Integers = npt.NDArray[np.int64]
+
+_TRAIN, _EVAL = "train.arrow", "eval.arrow"
+_MANY_CLASSES = 100
+_ROWS_LISTED = 20
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """The ``data`` section of a recipe. Files are relative to the recipe's folder."""
+
+    train: Any = field(
+        metadata={
+            "title": "Training data",
+            "help": "A bundled data set's name, a file, a list of files.",
+            "basic": True,
+        }
+    )
+    eval: Any = field(
+        default=None,
+        metadata={"title": "Evaluation data", "help": "The same for evaluation; empty: a part of the training data."},
+    )
+    columns: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata={"title": "Columns", "help": "Which column feeds which input of the task; the rest is guessed."},
+    )
+    eval_fraction: float = field(
+        default=0.1,
+        metadata={
+            "title": "Evaluation part",
+            "help": "Share of the rows that is kept for evaluation when there is no evaluation data.",
+            "minimum": 0.0,
+            "maximum": 0.9,
+        },
+    )
+    seed: int = field(
+        default=42, metadata={"title": "Split seed", "help": "Another seed keeps other rows for evaluation."}
+    )
+    deduplicate: bool = field(
+        default=False,
+        metadata={
+            "title": "Leave out duplicates",
+            "help": "Keep one row of each text, and none for training that is in the evaluation data.",
+        },
+    )
+    options: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata={
+            "title": "Reading options",
+            "help": "How the files are read (format, encoding, delimiter, header, quoting, names); empty: found out.",
+        },
+    )
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise UserError("The recipe names no training data.", "Set data.train to a bundled data set or a file.")
+        if self.eval is None and not 0 < self.eval_fraction < 1:
+            raise UserError(
+                "data.eval_fraction is {value}.",
+                "It must lie between 0 and 1, for example 0.1, or name evaluation data in data.eval.",
+                value=self.eval_fraction,
+            )
+        ReadOptions.from_dict(self.options)
+
+
+@dataclass(frozen=True)
+class DataSelection:
+    """What the data tab offers to the training: a recipe's data section, its task, and a title for people."""
+
+    config: DataConfig
+    task: str
+    title: str
+
+
+@dataclass(frozen=True)
+class DroppedRow:
+    """A row with a missing value. ``line`` is its 1-based line, where the format has lines."""
+
+    file: str
+    line: int | None
+    column: str
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What became of the rows: ``rows`` were read, ``dropped`` had missing values, ``rejected`` did not parse,
+    ``removed`` were left out as duplicates. ``duplicates`` and ``leakage`` count what remains."""
+
+    columns: Mapping[str, str]
+    rows: int
+    train_rows: int
+    eval_rows: int
+    dropped: int = 0
+    dropped_rows: tuple[DroppedRow, ...] = ()
+    rejected: int = 0
+    removed: int = 0
+    duplicates: int = 0
+    leakage: int = 0
+    train_balance: Mapping[str, int] = field(default_factory=dict)
+    eval_balance: Mapping[str, int] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "problems": [problem.to_dict() for problem in self.problems]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataReport:
+        return cls(
+            **{
+                **values,
+                "dropped_rows": tuple(DroppedRow(**row) for row in values["dropped_rows"]),
+                "problems": tuple(Problem.from_dict(problem) for problem in values["problems"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """Memory-mapped; columns have the names that the task wants, rows are in the order of the file."""
+
+    train: Dataset
+    eval: Dataset
+    report: DataReport
+
+
+@dataclass
+class _Side:
+    """One source on its way: the rows still in play, and the wanted columns."""
+
+    table: Table
+    columns: dict[str, str]
+    rows: Integers
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        import pyarrow as pa
+
+        whole = arrow_column(self.table.dataset, self.columns[name])
+        return whole if len(self.rows) == len(whole) else whole.take(pa.array(self.rows))
+
+
+def prepare_data(
+    config: DataConfig, wanted: Sequence[ColumnSpec], ctx: JobContext, *, base: Path | None = None
+) -> DataSplits:
+    """Read, map, clean and split. The result is cached: the second time it opens at once.
+
+    ``base`` is the folder that relative paths are relative to. Label values stay as they are in the file (int or str;
+    booleans and whole floats become int). Raises :class:`UserError` for data that cannot be read or split.
+    """
+    options = ReadOptions.from_dict(config.options)
+    tables = [read_table(config.train, ctx, options, base=base)]
+    if config.eval is not None:
+        tables.append(read_table(config.eval, ctx, options, base=base))
+    folder = arrow_tables.entry_folder(
+        {
+            "tables": [table.key for table in tables],
+            "columns": dict(config.columns),
+            "wanted": [[spec.name, spec.type, spec.required, list(spec.aliases)] for spec in wanted],
+            "fraction": config.eval_fraction if config.eval is None else None,
+            "seed": config.seed,
+            "deduplicate": config.deduplicate,
+        }
+    )
+    if not arrow_tables.is_complete(folder, (_TRAIN, _EVAL)):
+        ctx.status("Preparing training and evaluation rows")
+        train, evaluation, report = plan_splits(config, wanted, tables, ctx)
+        label = _label_name(wanted, train.columns)
+        with atomic_folder(folder) as temporary:
+            for side, name in ((train, _TRAIN), (evaluation, _EVAL)):
+                _write(side, label, temporary / name, ctx)
+            (temporary / arrow_tables.META).write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")
+    values = json.loads((folder / arrow_tables.META).read_text(encoding="utf-8"))
+    return DataSplits(
+        arrow_tables.open_table(folder, _TRAIN), arrow_tables.open_table(folder, _EVAL), DataReport.from_dict(values)
+    )
+
+
+def report_on(
+    config: DataConfig,
+    wanted: Sequence[ColumnSpec],
+    ctx: JobContext,
+    *,
+    base: Path | None = None,
+) -> DataReport:
+    """The report of :func:`prepare_data` without writing the splits."""
+    options = ReadOptions.from_dict(config.options)
+    tables = [read_table(source, ctx, options, base=base) for source in (config.train, config.eval) if source]
+    return plan_splits(config, wanted, tables, ctx)[2]
+
+
+def plan_splits(
+    config: DataConfig, wanted: Sequence[ColumnSpec], tables: Sequence[Table], ctx: JobContext
+) -> tuple[_Side, _Side, DataReport]:
+    """Decide which rows go where, and report on it. ``tables`` are the training and, if named, evaluation data."""
+    import numpy as np
+
+    findings = Findings()
+    sides = [_side(table, resolve_columns(table.dataset, wanted, _mapping(config, table, index)))
+             for index, table in enumerate(tables)]  # fmt: skip
+    train = sides[0]
+    label = _label_name(wanted, train.columns)
+    texts = [spec.name for spec in wanted if spec.type == "text" and spec.name in train.columns]
+    texts = texts or list(train.columns)
+    rows = sum(len(side.rows) for side in sides)
+    rejected = sum(table.rejected for table in tables)
+    dropped = _drop_missing(sides, wanted, findings)
+    ctx.check()
+    read = sum(len(side.rows) for side in sides)
+    if config.deduplicate:
+        _drop_duplicates(sides, texts)
+    ctx.check()
+    if len(sides) == 2:
+        evaluation = sides[1]
+    else:
+        chosen = _choose(train, texts, label, config)
+        evaluation = _Side(train.table, train.columns, train.rows[chosen])
+        train = _Side(train.table, train.columns, train.rows[~chosen])
+    if not len(train.rows) or not len(evaluation.rows):
+        raise UserError(
+            "Of {rows} usable rows {train} would be for training and {evaluation} for evaluation.",
+            "Both need at least one row: add data, or change data.eval_fraction.",
+            rows=read,
+            train=len(train.rows),
+            evaluation=len(evaluation.rows),
+        )
+    ctx.check()
+    removed = read - len(train.rows) - len(evaluation.rows)
+    train_texts, eval_texts = ([side.column(name) for name in texts] for side in (train, evaluation))
+    repeated = find_duplicates(train_texts, None if label is None else train.column(label))
+    _note_duplicates(repeated, findings)
+    leaked = int(np.sum(leaking(train_texts, eval_texts)[1])) if len(sides) == 2 else 0
+    if leaked:
+        findings.add(
+            "leakage",
+            "{leaked} of {total} evaluation rows have a text that is also in the training data.",
+            fix="deduplicate",
+            leaked=leaked,
+            total=len(evaluation.rows),
+        )
+    balances: list[dict[str, int]] = [{}, {}]
+    if label is not None:
+        balances = [count_values(side.column(label)) for side in (train, evaluation)]
+        _note_labels(balances, train.columns[label], findings)
+    problems = [problem for table in tables for problem in table.problems]
+    report = DataReport(
+        columns=train.columns,
+        rows=rows,
+        train_rows=len(train.rows),
+        eval_rows=len(evaluation.rows),
+        dropped=rows - read,
+        dropped_rows=tuple(dropped),
+        rejected=rejected,
+        removed=removed,
+        duplicates=repeated.count,
+        leakage=leaked,
+        train_balance=balances[0],
+        eval_balance=balances[1],
+        problems=(*findings.problems(), *problems),
+    )
+    return train, evaluation, report
+
+
+def _mapping(config: DataConfig, table: Table, index: int) -> Mapping[str, str]:
+    """The evaluation data may name its columns differently; then they are guessed."""
+    names = table.dataset.column_names
+    if index == 0:
+        return config.columns
+    return {name: column for name, column in config.columns.items() if column in names}
+
+
+def _side(table: Table, columns: dict[str, str]) -> _Side:
+    import numpy as np
+
+    return _Side(table, columns, np.arange(len(table.dataset), dtype=np.int64))
+
+
+def _label_name(wanted: Sequence[ColumnSpec], columns: Mapping[str, str]) -> str | None:
+    return next((spec.name for spec in wanted if spec.type == "label" and spec.name in columns), None)
+
+
+def _missing(column: pa.ChunkedArray) -> Any:
+    """A boolean array: null, NaN, or nothing but white space."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    mask = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_string(column.type):
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
+        mask = pc.or_kleene(mask, pc.fill_null(blank, True))
+    return mask.to_numpy()
+
+
+def _drop_missing(sides: Sequence[_Side], wanted: Sequence[ColumnSpec], findings: Findings) -> list[DroppedRow]:
+    import numpy as np
+
+    listed: list[DroppedRow] = []
+    for side in sides:
+        keep = np.ones(len(side.rows), dtype=bool)
+        for spec in wanted:
+            if spec.name not in side.columns or not spec.required:
+                continue
+            missing = _missing(side.column(spec.name))
+            for row in np.flatnonzero(missing & keep):
+                file, line = side.table.line(int(row))
+                findings.add(
+                    f"missing:{spec.name}",
+                    "Column {column} is empty in {count} rows (lines {rows}); they are left out.",
+                    row=line,
+                    column=side.columns[spec.name],
+                )
+                if len(listed) < _ROWS_LISTED:
+                    listed.append(DroppedRow(str(file), line, side.columns[spec.name]))
+            keep &= ~missing
+        side.rows = side.rows[keep]
+    return listed
+
+
+def _drop_duplicates(sides: Sequence[_Side], texts: Sequence[str]) -> None:
+    import numpy as np
+
+    if len(sides) == 2:
+        seen, _ = leaking([sides[0].column(name) for name in texts], [sides[1].column(name) for name in texts])
+        sides[0].rows = sides[0].rows[~seen]
+    for side in sides:
+        if len(side.rows):
+            _, first = np.unique(text_codes([side.column(name) for name in texts]), return_index=True)
+            side.rows = side.rows[np.sort(first)]
+
+
+def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """The output function of SplitMix64: uint64 ``[n]`` to uint64 ``[n]``."""
+    import numpy as np
+
+    mixed = values * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _choose(side: _Side, texts: Sequence[str], label: str | None, config: DataConfig) -> Any:
+    """Boolean array over the rows: which are for evaluation.
+
+    Rows of equal text form a unit that is never divided. Within each class (of the unit's first row) the units are
+    shuffled and taken until the fraction is reached.
+    """
+    import numpy as np
+
+    if not len(side.rows):
+        return np.zeros(0, dtype=bool)
+    units = text_codes([side.column(name) for name in texts])
+    _, first, units, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    strata = codes(side.column(label))[first] if label is not None else np.zeros(len(first), dtype=np.int64)
+    start = splitmix64(np.array([config.seed + 1], dtype=np.uint64))[0]
+    order = splitmix64(first.astype(np.uint64) + np.uint64(1) ^ start)
+    chosen = np.zeros(len(first), dtype=bool)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        members = members[np.argsort(order[members], kind="stable")]
+        filled = np.cumsum(sizes[members])
+        target = config.eval_fraction * filled[-1]
+        count = int(np.searchsorted(filled, target, side="left")) + 1
+        if count > 1 and filled[count - 1] - target > target - filled[count - 2]:
+            count -= 1
+        chosen[members[: min(count, max(1, len(members) - 1)) if len(members) > 1 else 0]] = True
+    if not chosen.any() and len(chosen) > 1:
+        chosen[np.argmin(order)] = True
+    return chosen[units]
+
+
+def _note_duplicates(repeated: Any, findings: Findings) -> None:
+    if repeated.count:
+        findings.add(
+            "duplicates",
+            "{repeated} training rows repeat an earlier text, the most frequent {times} times: {example}",
+            fix="deduplicate",
+            severity="info",
+            repeated=repeated.count,
+            times=repeated.examples[0][1],
+            example=repeated.examples[0][0][:80],
+        )
+    if repeated.conflicting:
+        findings.add(
+            "conflicting",
+            "{texts} texts occur with more than one label.",
+            texts=repeated.conflicting,
+        )
+
+
+def _note_labels(balances: Sequence[Mapping[str, int]], column: str, findings: Findings) -> None:
+    train, evaluation = balances
+    if len(train) == 1:
+        findings.add(
+            "one_class",
+            "Column {column} has only one class ({label}); a model cannot learn a difference from it.",
+            severity="error",
+            column=column,
+            label=next(iter(train)),
+        )
+    if len(train) > _MANY_CLASSES:
+        findings.add(
+            "many_classes",
+            "Column {column} has {classes} different values, so it may not be a label.",
+            column=column,
+            classes=len(train),
+        )
+    elif not all(label.lstrip("-").isdigit() for label in train):
+        findings.add(
+            "text_labels",
+            "The labels are texts: {labels}. They get numbers in this order.",
+            severity="info",
+            labels=", ".join(sorted(train)[:10]),
+        )
+    unseen = sorted(set(evaluation) - set(train))
+    if unseen:
+        findings.add(
+            "unseen_labels",
+            "The evaluation data has labels that the training data lacks: {labels}.",
+            labels=", ".join(unseen[:10]),
+        )
+
+
+def _write(side: _Side, label: str | None, path: Path, ctx: JobContext) -> None:
+    """Stream the chosen rows and columns into a new Arrow file, a batch at a time."""
+    import numpy as np
+    import pyarrow as pa
+
+    names = list(dict.fromkeys(side.columns.values()))
+    source = side.table.dataset.data.table.select(names)
+    kept = np.zeros(source.num_rows, dtype=bool)
+    kept[side.rows] = True
+    types = {name: source.schema.field(column).type for name, column in side.columns.items()}
+    if label is not None:
+        types[label] = _label_type(side.column(label))
+    schema = pa.schema(list(types.items()))
+    with pa.ipc.new_stream(str(path), schema) as writer:
+        at = 0
+        for batch in source.to_batches():
+            ctx.check()
+            mask = pa.array(kept[at : at + batch.num_rows])
+            at += batch.num_rows
+            columns = [batch.column(column).filter(mask).cast(types[name]) for name, column in side.columns.items()]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+
+
+def _label_type(column: pa.ChunkedArray) -> pa.DataType:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_boolean(column.type):
+        return pa.int64()
+    if pa.types.is_floating(column.type):
+        whole = pc.all(pc.equal(pc.floor(column), column), min_count=0).as_py()
+        return pa.int64() if whole else column.type
+    return column.type
