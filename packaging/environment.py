@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,9 +141,11 @@ def set_up(extras: list[str]) -> None:
             say(f"Creating a virtual environment in {shown(VENV)} (Python {sys.version.split()[0]}) …")
             create_environment()
         say("Installing the pinned dependencies; the first time this takes some minutes …")
-        pip("install", f"pip=={pinned('pip')}", f"hatchling=={pinned('hatchling')}")
+        locked = ("--constraint", str(CONSTRAINTS))
         target = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-        pip("install", "--no-build-isolation", "--editable", target)
+        pip("install", f"pip=={pinned('pip')}")  # an older pip tells the reader less, and knows fewer wheels
+        pip("install", *locked, f"hatchling=={pinned('hatchling')}")
+        pip("install", *locked, "--no-build-isolation", "--editable", target)
         (VENV / STAMP).write_text(json.dumps({"key": key, "extras": extras}), encoding="utf-8")
         unfinished.unlink()
         say(f"Set up in {time.monotonic() - started:.0f} s.")
@@ -180,12 +181,12 @@ def pip(*arguments: str) -> None:
 
     Raises :class:`SetupError` with what most likely went wrong.
     """
-    command = [str(venv_program("python")), "-m", "pip", *arguments, "--constraint", str(CONSTRAINTS)]
+    command = [str(venv_program("python")), "-m", "pip", *arguments]
     command += ["--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
     environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1"}
     for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_USER"):  # would lead elsewhere
         environment.pop(name, None)
-    last: deque[str] = deque(maxlen=12)
+    said: list[str] = []
     live = sys.stdout.isatty()
     with subprocess.Popen(
         command,
@@ -199,7 +200,7 @@ def pip(*arguments: str) -> None:
         cwd=ROOT,
     ) as process:
         for line in process.stdout or ():
-            last.append(line.rstrip())
+            said.append(line.rstrip())
             if live and line.strip():
                 sys.stdout.write(f"\r\x1b[K  {line.strip()[: shutil.get_terminal_size().columns - 4]}")
                 sys.stdout.flush()
@@ -208,7 +209,7 @@ def pip(*arguments: str) -> None:
     if live:
         sys.stdout.write("\r\x1b[K")
     if process.returncode != 0:
-        raise SetupError(*pip_problem("\n".join(last)))
+        raise SetupError(*pip_problem("\n".join(said)))
 
 
 def is_worth_a_line(line: str) -> bool:
@@ -217,10 +218,12 @@ def is_worth_a_line(line: str) -> bool:
 
 
 def pip_problem(said: str) -> tuple[str, str]:
-    """The sentence and the remedy for pip's last words."""
+    """The sentence and the remedy for what pip said before it failed."""
     if re.search(r"No space left on device|Errno 28", said):
         return "The disk is full.", "Free some space and run the same command again."
-    missing = re.search(r"No matching distribution found for ([^\s;]+)", said)
+    missing = re.search(r"No matching distribution found for ([^\s;]+)", said) or re.search(
+        r"no matching distributions available for your environment:\s+(\S+)", said
+    )
     unreachable = re.search(
         r"NewConnectionError|Max retries exceeded|name resolution|ConnectTimeout|ReadTimeout|SSLError"
         r"|ProxyError|Failed to establish|connection broken|Network is unreachable",
@@ -235,7 +238,9 @@ def pip_problem(said: str) -> tuple[str, str]:
         )
     if missing:
         return (
-            f"There is no {missing.group(1)} for Python {sys.version.split()[0]} on this system.",
-            "Use another Python (3.11 to 3.13), for example: python3.12 packaging/bootstrap.py start",
+            f"pip found no {missing.group(1)} for Python {sys.version.split()[0]} on this system.",
+            "Check pip's settings (python3 -m pip config list), or use another Python (3.11 to 3.13), "
+            "for example: python3.12 packaging/bootstrap.py start",
         )
-    return f"pip failed:\n{said}", "Run the same command again; if it fails again, report these lines."
+    last = "\n".join(said.splitlines()[-12:])
+    return f"pip failed:\n{last}", "Run the same command again; if it fails again, report these lines."
