@@ -174,7 +174,7 @@ def download(plan: HubPlan, folder: Path, ctx: JobContext) -> None:
             line.done = before
 
     try:
-        call_beside(ctx, _work, meter)
+        call_beside(ctx, _work, meter, already_here(plan, folder))
     except (Cancelled, UserError, OSError):  # an OSError is the disk's; the network's are httpx2's
         raise
     except Exception as error:

@@ -42,6 +42,7 @@ AUTO_CLASSES: Mapping[str, str] = {
 }
 # parts that only some checkpoints of a family carry; a fresh one is trained with the new head
 _OPTIONAL_PARTS = ("pooler.",)
+_PROBED_IDS = 1024
 
 
 @dataclass(frozen=True)
@@ -309,20 +310,26 @@ def _load_weights(
             head=AUTO_CLASSES[head],
             reason=_first_line(error),
         ) from error
-    _judge(model, report, head, card, ctx)
+    fresh = _judge(model, report, head, request, card)
+    if fresh:
+        ctx.status("The head is new and still knows nothing: {keys}", keys=", ".join(fresh))
     return model
 
 
-def _judge(model: Any, report: Mapping[str, Any], head: str, card: ModelCard, ctx: JobContext) -> None:
-    """What the checkpoint lacks is a new head, which is told, or makes it broken (:class:`UserError`)."""
+def _judge(model: Any, report: Mapping[str, Any], head: str, request: LoadRequest, card: ModelCard) -> tuple[str, ...]:
+    """The tensors of the new head, which are random. Raises :class:`UserError` when anything else is amiss.
+
+    A head is new when the checkpoint has another one, or when other labels are wanted than it has.
+    """
     prefix = f"{model.base_model_prefix}."
     has_prefix = hasattr(model, model.base_model_prefix) and head != "base"
+    is_new = head != card.head or (bool(request.labels) and len(request.labels) != len(card.labels))
 
-    def _in_head(key: str) -> bool:
-        return (has_prefix and not key.startswith(prefix)) or any(part in key for part in _OPTIONAL_PARTS)
+    def _may_be_random(key: str) -> bool:
+        return any(part in key for part in _OPTIONAL_PARTS) or (is_new and has_prefix and not key.startswith(prefix))
 
     mismatched = {key: (tuple(found), tuple(wanted)) for key, found, wanted in report["mismatched_keys"]}
-    wrong = sorted(key for key in mismatched if not _in_head(key))
+    wrong = sorted(key for key in mismatched if not _may_be_random(key))
     if wrong:
         found, wanted = mismatched[wrong[0]]
         raise UserError(
@@ -333,8 +340,7 @@ def _judge(model: Any, report: Mapping[str, Any], head: str, card: ModelCard, ct
             wanted=" × ".join(map(str, wanted)),
         )
     missing = set(report["missing_keys"])
-    keeps_head = head == card.head
-    absent = sorted(key for key in missing if not _in_head(key) or (keeps_head and "pooler." not in key))
+    absent = sorted(key for key in missing if not _may_be_random(key))
     if absent:
         raise UserError(
             "{count} of the model's tensors are not in its weight files, for example {key}.",
@@ -342,23 +348,37 @@ def _judge(model: Any, report: Mapping[str, Any], head: str, card: ModelCard, ct
             count=len(absent),
             key=absent[0],
         )
-    fresh = sorted(missing | set(mismatched))
-    if fresh and head != "base":
-        ctx.status("The head is new and still knows nothing: {keys}", keys=", ".join(fresh))
+    return tuple(sorted(missing | set(mismatched))) if head != "base" else ()
 
 
 def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
-    rows = model.get_input_embeddings().weight.shape[0]
-    largest = max(tokenizer.get_vocab().values(), default=0)
-    if largest >= rows:
-        raise UserError(
-            "The tokenizer in {folder} does not match the model: it has ids up to {largest}, "
-            "and the embedding has {rows} rows.",
-            "Take the tokenizer's files from the same model as the weights.",
-            folder=str(folder),
-            largest=largest,
-            rows=rows,
-        )
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    if not _exceeds(tokenizer, rows):
+        return
+    raise UserError(
+        "The tokenizer in {folder} does not match the model: it has ids up to {largest}, and the embedding has "
+        "{rows} rows.",
+        "Take the tokenizer's files from the same model as the weights.",
+        folder=str(folder),
+        largest=max(tokenizer.get_vocab().values()),
+        rows=rows,
+    )
+
+
+def _exceeds(tokenizer: Any, rows: int) -> bool:
+    """Has the tokenizer an id of ``rows`` or more?
+
+    ``get_vocab()`` would tell exactly, but holds Python's lock for up to half a second; so the size, the added
+    tokens and the ids just behind the last row are looked at.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return max(tokenizer.get_vocab().values(), default=0) >= rows
+    return (
+        backend.get_vocab_size(with_added_tokens=True) > rows
+        or max(tokenizer.added_tokens_decoder, default=0) >= rows
+        or any(backend.id_to_token(index) is not None for index in range(rows, rows + _PROBED_IDS))
+    )
 
 
 def _move(model: Any, device: torch.device) -> Any:

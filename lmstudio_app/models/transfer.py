@@ -22,8 +22,8 @@ class SourceError(UserError):
 class Line:
     """What the job's thread and the network's thread share: bytes received, and the request to hang up."""
 
-    def __init__(self) -> None:
-        self.done = 0
+    def __init__(self, done: int = 0) -> None:
+        self.done = done
         self.abandoned = threading.Event()
         self._socket: socket.socket | None = None
 
@@ -50,14 +50,14 @@ class Line:
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
-def call_beside(ctx: JobContext, work: Callable[[Line], T], meter: Meter | None = None) -> T:
+def call_beside(ctx: JobContext, work: Callable[[Line], T], meter: Meter | None = None, done: int = 0) -> T:
     """Run ``work(line)`` in a thread of its own and return its result; raise what it raises.
 
     Until then the calling thread reports ``line.done`` to ``meter`` and looks at the cancel switch twenty
     times a second. A cancel raises :class:`Cancelled` at once: the socket is shut, and a thread that still
     waits for a connection or a name server ends by itself and writes nothing any more.
     """
-    line = Line()
+    line = Line(done)
     outcome: list[T] = []
     failure: list[BaseException] = []
 
