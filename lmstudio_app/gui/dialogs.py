@@ -69,9 +69,7 @@ def show_error(parent: QWidget | None, error: UserError) -> ErrorDialog:
 class QuestionDialog(QMessageBox):
     """A question with a verb on each button. ``on_yes`` is called when the first one is chosen."""
 
-    def __init__(
-        self, parent: QWidget, title: str, question: str, explanation: str, yes: str, no: str
-    ) -> None:
+    def __init__(self, parent: QWidget, title: str, question: str, explanation: str, yes: str, no: str) -> None:
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setIcon(QMessageBox.Icon.Question)

@@ -221,9 +221,7 @@ class JobRunner(QObject):
             self._on_done()
         if not ended:
             log.warning("the %s job did not end within %.1f s", self.name, timeout)
-            _unstoppable.append(
-                (self._thread, self._worker)
-            )  # destroying a running QThread aborts the process
+            _unstoppable.append((self._thread, self._worker))  # destroying a running QThread aborts the process
         return ended
 
     def _start_next(self) -> None:

@@ -239,9 +239,7 @@ class MainWindow(QMainWindow):
         view = self.menuBar().addMenu(self.tr("&View"))
         for index, page in enumerate(PAGES):
             title, tip = self._titles()[index]
-            self._add_action(
-                view, title, lambda name=page.name: self.show_tab(name), f"Ctrl+{index + 1}", tip
-            )
+            self._add_action(view, title, lambda name=page.name: self.show_tab(name), f"Ctrl+{index + 1}", tip)
         view.addSeparator()
         self._build_theme_menu(view)
         help_menu = self.menuBar().addMenu(self.tr("&Help"))
@@ -356,12 +354,8 @@ class MainWindow(QMainWindow):
         self.rail.set_state(2, training, done=trained)
         self.rail.set_state(3, needs_model or self.tr("Try it"), done=False)
         self.rail.set_state(4, needs_model or self.tr("Look inside"), done=False)
-        self._model_label.setText(
-            self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded")
-        )
-        self._data_label.setText(
-            self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen")
-        )
+        self._model_label.setText(self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded"))
+        self._data_label.setText(self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen"))
 
     def _on_open_model(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, self.tr("Open a model folder"))

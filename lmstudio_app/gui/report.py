@@ -12,9 +12,7 @@ from lmstudio_app.jobs import JobContext
 def system_report(_: None, ctx: JobContext) -> str:
     """Run the doctor in a process of its own, so that it reports what a fresh start of the app would find."""
     front_door = [sys.executable] if getattr(sys, "frozen", False) else [sys.executable, "-m", "lmstudio_app"]
-    process = subprocess.Popen(
-        [*front_door, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*front_door, "doctor"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while process.poll() is None:
             ctx.check()
@@ -30,7 +28,5 @@ def system_report(_: None, ctx: JobContext) -> str:
             process.kill()
             process.wait()
     if process.returncode:
-        raise UserError(
-            "The report could not be made.", "Run lmstudio-app doctor in a terminal.", details=problem
-        )
+        raise UserError("The report could not be made.", "Run lmstudio-app doctor in a terminal.", details=problem)
     return output

@@ -59,9 +59,7 @@ class LogFile:
         except OSError as error:
             sys.stderr.write(f"warning: no log can be written: {error}\n")
             return self
-        self._handler.setFormatter(
-            logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s")
-        )
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(threadName)s %(name)s: %(message)s"))
         logging.getLogger().addHandler(self._handler)
         log.setLevel(logging.INFO)
         qInstallMessageHandler(_on_qt_message)
@@ -94,9 +92,7 @@ class ExceptionReporter(QObject):
     def __exit__(self, *_: object) -> None:
         sys.excepthook, threading.excepthook, sys.unraisablehook = self._previous
 
-    def _on_exception(
-        self, kind: type[BaseException], error: BaseException, trace: types.TracebackType | None
-    ) -> None:
+    def _on_exception(self, kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
             QCoreApplication.quit()
             return

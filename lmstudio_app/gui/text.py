@@ -30,7 +30,7 @@ def compact_number_text(value: float) -> str:
     for limit, divisor, suffix in ((1e3, 1.0, ""), (1e6, 1e3, "k"), (1e9, 1e6, "M"), (1e12, 1e9, "G")):
         if abs(value) < limit:
             scaled = value / divisor
-            digits = 0 if divisor == 1.0 or abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
+            digits = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
             return f"{scaled:.{digits}f}{suffix}"
     return f"{value:.3g}"
 

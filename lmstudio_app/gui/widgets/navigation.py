@@ -97,12 +97,8 @@ class StepButton(QAbstractButton):
         if self._detail:
             painter.setFont(self._detail_font())
             painter.setPen(theme.muted(palette))
-            detail = QFontMetricsF(painter.font()).elidedText(
-                self._detail, Qt.TextElideMode.ElideRight, width
-            )
-            painter.drawText(
-                QRectF(left, top + line * 1.05, width, line), Qt.AlignmentFlag.AlignVCenter, detail
-            )
+            detail = QFontMetricsF(painter.font()).elidedText(self._detail, Qt.TextElideMode.ElideRight, width)
+            painter.drawText(QRectF(left, top + line * 1.05, width, line), Qt.AlignmentFlag.AlignVCenter, detail)
 
     def _paint_circle(self, painter: QPainter, circle: QRectF, line: float) -> None:
         palette = self.palette()
@@ -110,9 +106,7 @@ class StepButton(QAbstractButton):
         if self._done or self.isChecked():
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(theme.success(palette) if self._done and not self.isChecked() else accent)
-            ink = palette.color(
-                QPalette.ColorRole.HighlightedText if self.isChecked() else QPalette.ColorRole.Window
-            )
+            ink = palette.color(QPalette.ColorRole.HighlightedText if self.isChecked() else QPalette.ColorRole.Window)
         else:
             painter.setPen(QPen(palette.color(QPalette.ColorRole.Dark), max(1.0, line * 0.08)))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -121,9 +115,7 @@ class StepButton(QAbstractButton):
         if self._done:
             size = circle.width()
             painter.setPen(
-                QPen(
-                    ink, size * 0.1, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin
-                )
+                QPen(ink, size * 0.1, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap, Qt.PenJoinStyle.RoundJoin)
             )
             points = [(0.29, 0.53), (0.44, 0.67), (0.72, 0.36)]
             painter.drawPolyline([circle.topLeft() + QPointF(x * size, y * size) for x, y in points])

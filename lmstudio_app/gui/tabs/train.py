@@ -1,0 +1,280 @@
+"""The Train page: a recipe on the left, the run that it makes (or an older one) on the right.
+
+The run folder is the truth: what is shown of a run is what its events say, whether they come from the job that
+runs now or from the file of a run that ended last month.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QShowEvent
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.events import Evaluated, Event, Status
+from lmstudio_app.gui import dialogs, theme
+from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
+from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.widgets import recipe_panel
+from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
+
+if TYPE_CHECKING:
+    from lmstudio_app.gui.curves import RunCurves
+    from lmstudio_app.gui.widgets.run_view import RunView
+    from lmstudio_app.training.loop import TrainRequest, TrainResult
+    from lmstudio_app.training.runs import RunSummary
+
+LIVE = "live"  # the key of the run that trains now, in the list of runs
+
+
+class TrainTab(QWidget):
+    try_requested = Signal(str)  # model folder
+    inspect_requested = Signal(str, str)  # model folder, text
+    run_finished = Signal(object)  # TrainResult
+    step_requested = Signal(str)  # name of the page to go to
+    summary_changed = Signal()
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._settings = services.settings
+        self._model: Any = None
+        self._data: Any = None
+        self._handle: JobHandle | None = None
+        self._live: RunCurves | None = None
+        self._runs: list[RunSummary] = []
+        self._select_newest = False
+        self._view: RunView | None = None
+        self.panel = RecipePanel(self)
+        self.panel.setMinimumWidth(theme.characters(self, 42))
+        self._right = QWidget(self)
+        QVBoxLayout(self._right).setContentsMargins(0, 0, 0, 0)
+        self._splitter = QSplitter(Qt.Orientation.Horizontal, self)
+        self._splitter.addWidget(self.panel)
+        self._splitter.addWidget(self._right)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.setHandleWidth(theme.em(self, 0.6))
+        margin = theme.em(self, 0.7)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(margin, margin, margin, margin // 2)
+        layout.addWidget(self._splitter)
+        self.panel.restore(
+            self._settings.get("train.recipe", {}), advanced_open=bool(self._settings.get("train.advanced", False))
+        )
+        self._splitter.setSizes(
+            self._settings.get("train.splitter", [theme.characters(self, 50), theme.characters(self, 130)])
+        )
+        self._splitter.splitterMoved.connect(lambda: self._settings.set("train.splitter", self._splitter.sizes()))
+        self.panel.changed.connect(lambda: self._settings.set("train.recipe", self.panel.values()))
+        self.panel.form.advanced.toggled.connect(lambda is_open: self._settings.set("train.advanced", is_open))
+        self.panel.requirements.requested.connect(self.step_requested)
+        self.panel.start_requested.connect(self.start)
+        self.panel.pause_toggled.connect(self._on_pause_toggled)
+        self.panel.stop_requested.connect(self.stop)
+        self.panel.cancel_requested.connect(self.cancel)
+        self._update_buttons()
+
+    # --- what the window calls
+
+    def set_model(self, model: Any) -> None:
+        self._model = model
+        self.panel.requirements.set_value("model", Path(model.reference).name if model is not None else "")
+        self._update_buttons()
+
+    def set_data(self, selection: Any) -> None:
+        self._data = selection
+        self.panel.requirements.set_value("data", selection.title if selection is not None else "")
+        self._update_buttons()
+
+    def summary(self) -> str:
+        """One short line about the training for the rail: how far it is, or what it reached."""
+        if self._handle is not None:
+            step = self._live.last_step if self._live is not None else None
+            if self._handle.paused:
+                return self.tr("Paused")
+            if step is None:
+                return self.tr("Preparing…")
+            return self.tr("{percent} % done").format(percent=100 * step.step // max(step.total_steps, 1))
+        if self._live is not None and self._live.evaluations and self._live.finished is not None:
+            evaluation = self._live.evaluations[-1]
+            name = next((n for n in evaluation.metrics if n != "loss"), "loss")
+            return self.tr("{metric} {value}").format(metric=name, value=f"{evaluation.metrics[name]:.3f}")
+        return ""
+
+    def shutdown(self) -> None:
+        if self._view is not None:
+            self._view.shutdown()
+
+    # --- the run view, built when it is first seen
+
+    @property
+    def view(self) -> RunView:
+        if self._view is None:
+            from lmstudio_app.gui.widgets.run_view import RunView
+
+            self._view = RunView(self._settings, self._right)
+            self._right.layout().addWidget(self._view)
+            self._view.run_chosen.connect(self._on_run_chosen)
+            self._view.resume_requested.connect(self._on_resume)
+            self._view.try_requested.connect(lambda folder: self.try_requested.emit(str(folder)))
+            self._view.inspect_requested.connect(lambda folder, text: self.inspect_requested.emit(str(folder), text))
+            if self._live is not None:
+                self._view.show_run(self._live, None, live=True)
+            self._refresh_runs(select_newest=self._live is None)
+        return self._view
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if self._view is None:
+            QTimer.singleShot(0, self, lambda: self.view)  # the page is painted first
+
+    # --- running
+
+    def build_request(self) -> TrainRequest:
+        """The recipe as the form has it. Raises :class:`UserError` when something is missing or out of bounds."""
+        from lmstudio_app.training.loop import TrainRequest
+        from lmstudio_app.training.recipe import Recipe
+
+        if self._model is None or self._data is None:
+            raise UserError("A training needs a model and data.", "Choose them on the pages Model and Data.")
+        return TrainRequest(
+            Recipe(
+                task=self._data.task,
+                model=self._model.reference,
+                data=self._data.config,
+                strategy=self.panel.form.config("strategy"),
+                training=self.panel.form.config("training"),
+            )
+        )
+
+    def start(self) -> JobHandle | None:
+        """Start a new run; returns its handle, or None when the recipe has an error (shown in a dialog)."""
+        if self._handle is not None:
+            return None
+        try:
+            request = self.build_request()
+        except UserError as error:
+            dialogs.show_error(self, error)
+            return None
+        return self._run(request, None)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.stop()
+            self._handle.resume()
+            self._update_buttons()
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._update_buttons()
+
+    def _run(self, request: TrainRequest, so_far: RunCurves | None) -> JobHandle:
+        from lmstudio_app.gui.curves import RunCurves
+
+        self._live = so_far if so_far is not None else RunCurves()
+        view = self.view
+        handle = self._services.training_runner.start(run_training, request, title=self.tr("Training"))
+        self._handle = handle
+        handle.event.connect(self._on_events)
+        handle.succeeded.connect(self._on_succeeded)
+        handle.paused_changed.connect(self._on_paused_changed)
+        handle.finished.connect(self._on_finished)
+        view.show_run(self._live, None, live=True)
+        view.show_runs(self._runs, live=True)
+        self._update_buttons()
+        self.summary_changed.emit()
+        return handle
+
+    def _on_events(self, events: list[Event]) -> None:
+        if self._live is None:
+            return
+        evaluations = len(self._live.evaluations)
+        self._live.extend(events)
+        view = self.view
+        if view.curves is self._live:
+            view.curves_grew()
+            for event in events:
+                if isinstance(event, Status):
+                    view.show_status(event)
+        if len(self._live.evaluations) != evaluations or self._summary_is_due():
+            self.summary_changed.emit()
+
+    def _summary_is_due(self) -> bool:
+        now = time.monotonic()
+        due = now - getattr(self, "_last_summary", 0.0) > 1.0
+        if due:
+            self._last_summary = now
+        return due
+
+    def _on_pause_toggled(self, paused: bool) -> None:
+        if self._handle is not None:
+            if paused:
+                self._handle.pause()
+            else:
+                self._handle.resume()
+
+    def _on_paused_changed(self, paused: bool) -> None:
+        self._update_buttons()
+        self.summary_changed.emit()
+
+    def _on_succeeded(self, result: TrainResult) -> None:
+        self.run_finished.emit(result)
+
+    def _on_finished(self) -> None:
+        self._handle = None
+        self._update_buttons()
+        self._refresh_runs(select_newest=True)
+        self.summary_changed.emit()
+
+    def _update_buttons(self) -> None:
+        if self._handle is None:
+            state = recipe_panel.IDLE
+        elif self._handle.stopping:
+            state = recipe_panel.STOPPING
+        else:
+            state = recipe_panel.PAUSED if self._handle.paused else recipe_panel.RUNNING
+        self.panel.set_state(state, can_start=self._model is not None and self._data is not None)
+        if self._view is not None:
+            self._view.set_busy(self._handle is not None)
+
+    # --- older runs
+
+    def _refresh_runs(self, *, select_newest: bool) -> None:
+        self._select_newest = select_newest
+        handle = self._services.query_runner.start(find_runs, None, quiet=True)
+        handle.succeeded.connect(self._on_runs_found)
+
+    def _on_runs_found(self, runs: list[RunSummary]) -> None:
+        self._runs = runs
+        self.view.show_runs(runs, live=self._handle is not None)
+        if self._select_newest and self._handle is None and runs:
+            self.view.select_run(runs[0].folder)
+
+    def _on_run_chosen(self, run: RunSummary | None) -> None:
+        if run is None:
+            if self._live is not None:
+                self.view.show_run(self._live, None, live=True)
+            return
+        handle = self._services.query_runner.start(read_curves, run.folder, title=self.tr("Reading a run"))
+        handle.succeeded.connect(lambda curves: self._on_curves_read(run, curves))
+
+    def _on_curves_read(self, run: RunSummary, curves: RunCurves) -> None:
+        if self.view.selected_run() is run:
+            self.view.show_run(curves, run, live=False)
+
+    def _on_resume(self, run: RunSummary) -> None:
+        from lmstudio_app.training.loop import TrainRequest
+
+        if self._handle is None:
+            self._run(TrainRequest(None, run.folder, resume=True), self.view.curves)
+
+    @property
+    def last_evaluation(self) -> Evaluated | None:
+        return self._live.evaluations[-1] if self._live is not None and self._live.evaluations else None

@@ -1,0 +1,303 @@
+"""One chart of a run: a title, a read-out, and curves over a shared x axis, cheap enough to redraw many times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QFont
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.curves import decimate, thin
+
+if TYPE_CHECKING:
+    from lmstudio_app.gui.curves import Array
+
+
+@dataclass(frozen=True)
+class Series:
+    """``colour`` counts in the palette's categorical colours. ``markers`` mark each point, for rare ones;
+    ``smooth`` curves may be thinned evenly, the others keep their extremes."""
+
+    key: str
+    title: str
+    colour: int
+    width: float = 1.0
+    faded: bool = False
+    markers: bool = False
+    smooth: bool = False
+
+
+class LiveChart(QFrame):
+    """Give it data with :meth:`set_data` as often as you like; :meth:`refresh` draws, when :attr:`dirty`."""
+
+    hovered = Signal(object)  # x under the mouse, or None
+    zoomed = Signal(float, float)  # the user chose this range of x
+
+    def __init__(
+        self,
+        title: str,
+        series: Sequence[Series],
+        format_value: Callable[[float], str],
+        *,
+        tip: str = "",
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        import pyqtgraph as pg
+
+        self._pg = pg
+        self._series = tuple(series)
+        self._format = format_value
+        self._data: dict[str, tuple[Array, Array]] = {}
+        self._items: dict[str, Any] = {}
+        self._marks: list[Any] = []
+        self._mark_positions: tuple[float, ...] = ()
+        self._log = False
+        self._hover: float | None = None
+        self._x_range: tuple[float, float] | None = None
+        self.dirty = True
+        self.setProperty("card", True)
+        self.setAccessibleName(title)
+        self.setToolTip(tip)
+        self._title = QLabel(title, self)
+        font = QFont(self._title.font())
+        font.setWeight(QFont.Weight.DemiBold)
+        self._title.setFont(font)
+        self._readout = QLabel(self)
+        self._readout.setTextFormat(Qt.TextFormat.RichText)
+        self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._readout.setMinimumWidth(theme.characters(self, 4))
+        self.plot = pg.PlotWidget(self)
+        self.plot.setMinimumHeight(theme.em(self, 4))
+        self.plot.setFrameShape(QFrame.Shape.NoFrame)
+        self.plot.setAccessibleName(title)
+        self._build_plot()
+        header = QHBoxLayout()
+        header.addWidget(self._title)
+        header.addWidget(self._readout, 1)
+        layout = QVBoxLayout(self)
+        pad = theme.em(self, 0.45)
+        layout.setContentsMargins(pad, round(pad * 0.8), pad, pad // 2)
+        layout.setSpacing(pad // 3)
+        layout.addLayout(header)
+        layout.addWidget(self.plot, 1)
+        self._restyle()
+
+    def _build_plot(self) -> None:
+        pg = self._pg
+        item = self.plot.getPlotItem()
+        item.hideButtons()
+        item.setMenuEnabled(False)
+        item.layout.setContentsMargins(0, 0, 0, 0)
+        for side in ("left", "bottom"):
+            axis = item.getAxis(side)
+            axis.enableAutoSIPrefix(False)
+            axis.setStyle(tickLength=0, autoExpandTextSpace=True)
+        self._view = item.getViewBox()
+        self._view.setMouseMode(pg.ViewBox.PanMode)
+        self._view.setMouseEnabled(x=True, y=False)
+        self._view.disableAutoRange()
+        self._view.setDefaultPadding(0.0)
+        for series in self._series:
+            curve = pg.PlotDataItem(connect="finite", skipFiniteCheck=False)
+            curve.curve.setSegmentedLineMode("on")  # wide lines are drawn many times faster in segments
+            item.addItem(curve)
+            self._items[series.key] = curve
+        self._cross = pg.InfiniteLine(angle=90, movable=False)
+        self._cross.setVisible(False)
+        item.addItem(self._cross, ignoreBounds=True)
+        self._view.sigRangeChangedManually.connect(self._on_zoomed)
+        self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self.plot.viewport().installEventFilter(self)
+
+    # --- data
+
+    def set_data(self, key: str, x: Array, y: Array) -> None:
+        self._data[key] = (x, y)
+        self.dirty = True
+
+    def clear(self) -> None:
+        self._data.clear()
+        self.set_marks(())
+        self.dirty = True
+
+    def set_marks(self, positions: Sequence[float]) -> None:
+        """Thin vertical lines, one for each checkpoint; of very many only some."""
+        wanted = tuple(positions)
+        if len(wanted) > 60:
+            wanted = wanted[:: len(wanted) // 60 + 1]
+        if wanted == self._mark_positions:
+            return
+        self._mark_positions = wanted
+        for mark in self._marks:
+            self.plot.removeItem(mark)
+        pen = self._mark_pen()
+        self._marks = [self._pg.InfiniteLine(pos=x, angle=90, pen=pen) for x in wanted]
+        for mark in self._marks:
+            mark.setZValue(-10)
+            self.plot.addItem(mark, ignoreBounds=True)
+
+    def set_title(self, title: str) -> None:
+        self._title.setText(title)
+        self.setAccessibleName(title)
+
+    def set_log(self, log: bool) -> None:
+        if log != self._log:
+            self._log = log
+            self.plot.getPlotItem().setLogMode(x=False, y=log)
+            self.dirty = True
+
+    def set_x_range(self, x_range: tuple[float, float] | None) -> None:
+        """Show this range of x; None: everything there is."""
+        if x_range != self._x_range:
+            self._x_range = x_range
+            self.dirty = True
+
+    def refresh(self) -> None:
+        """Draw what came since the last time: of each curve no more points than there are pixels to show them."""
+        self.dirty = False
+        low, high = self._x_range or self._full_range()
+        self._view.setXRange(low, high, padding=0.0 if self._x_range else 0.02)
+        limit = max(200, self.plot.width())
+        lowest, highest = np.inf, -np.inf
+        for series in self._series:
+            x, y = self._data.get(series.key, (np.empty(0), np.empty(0)))
+            if self._x_range and len(x):
+                start, stop = np.searchsorted(x, [low, high])
+                x, y = x[max(0, start - 1) : stop + 1], y[max(0, start - 1) : stop + 1]
+            if self._log:
+                y = np.where(y > 0, y, np.nan)
+            x, y = thin(x, y, limit // 2) if series.smooth else decimate(x, y, limit)
+            self._items[series.key].setData(x, y)
+            finite = y[np.isfinite(y)]
+            if len(finite):
+                lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
+        if lowest <= highest:
+            self._fit_y(float(lowest), float(highest))
+        self._show_readout()
+
+    def _full_range(self) -> tuple[float, float]:
+        ends = [float(x[-1]) for x, _ in self._data.values() if len(x)]
+        return 0.0, max(ends, default=1.0)
+
+    def _fit_y(self, low: float, high: float) -> None:
+        """Leave the range alone while it still fits well, so that the axis does not jitter."""
+        if self._log:
+            low, high = np.log10(low), np.log10(high)
+        if high - low < 1e-3 * max(abs(high), 1e-12):  # a flat line in the middle of its chart
+            reach = 0.1 * abs(high) or 1.0
+            low, high = low - reach, high + reach
+        margin = 0.08 * (high - low)
+        shown_low, shown_high = self._view.viewRange()[1]
+        fits = shown_low <= low and high <= shown_high and (shown_high - shown_low) < 1.35 * (high - low + 2 * margin)
+        if not fits:
+            self._view.setYRange(low - margin, high + margin, padding=0.0)
+
+    def latest(self, key: str) -> float | None:
+        """The last finite value of a series."""
+        _, y = self._data.get(key, (None, np.empty(0)))
+        finite = np.flatnonzero(np.isfinite(y))
+        return float(y[finite[-1]]) if len(finite) else None
+
+    # --- hovering
+
+    def show_crosshair(self, x: float | None) -> None:
+        """Show the values nearest to ``x``, or, with None, the latest ones."""
+        self._hover = x
+        self._cross.setVisible(x is not None)
+        if x is not None:
+            self._cross.setPos(x)
+        self._show_readout()
+
+    def values_at(self, x: float) -> dict[str, float]:
+        """The value of each series at its point nearest to ``x``."""
+        found = {}
+        for series in self._series:
+            xs, ys = self._data.get(series.key, (np.empty(0), np.empty(0)))
+            if len(xs):
+                right = int(np.clip(np.searchsorted(xs, x), 0, len(xs) - 1))
+                nearest = right - 1 if right and abs(xs[right - 1] - x) <= abs(xs[right] - x) else right
+                found[series.key] = float(ys[nearest])
+        return found
+
+    def _show_readout(self) -> None:
+        if self._hover is None:
+            values = {s.key: value for s in self._series if (value := self.latest(s.key)) is not None}
+        else:
+            values = self.values_at(self._hover)
+        palette = self.palette()
+        parts = []
+        for series in self._series:
+            colour = self._colour(series).name()
+            value = values.get(series.key)
+            number = f" <b>{self._format(value)}</b>" if value is not None else ""
+            text = theme.muted(palette).name()
+            name = f"<span style='color:{text}'> {series.title}</span>" if len(self._series) > 1 else ""
+            if len(self._series) > 1:
+                parts.append(f"<span style='color:{colour}'>&#9632;</span>{name}{number}")
+            elif number:
+                parts.append(number)
+        html = "&nbsp;&nbsp; ".join(parts)
+        if html != self._readout.text():
+            self._readout.setText(html)
+
+    def _on_mouse_moved(self, position: QPointF) -> None:
+        if self._view.sceneBoundingRect().contains(position):
+            self.hovered.emit(self._view.mapSceneToView(position).x())
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Leave:
+            self.hovered.emit(None)
+        return super().eventFilter(watched, event)
+
+    # --- range and looks
+
+    def _on_zoomed(self) -> None:
+        low, high = self._view.viewRange()[0]
+        self.zoomed.emit(low, high)
+
+    def _colour(self, series: Series) -> QColor:
+        colours = theme.chart_colours(self.palette())
+        return colours.faded(series.colour) if series.faded else colours.series[series.colour]
+
+    def _mark_pen(self) -> Any:
+        return self._pg.mkPen(theme.chart_colours(self.palette()).grid, width=1, style=Qt.PenStyle.DashLine)
+
+    def _restyle(self) -> None:
+        pg, colours = self._pg, theme.chart_colours(self.palette())
+        self.plot.setBackground(colours.background)
+        item = self.plot.getPlotItem()
+        font = QFont(self.font())
+        font.setPointSizeF(font.pointSizeF() * 0.85)
+        for side in ("left", "bottom"):
+            axis = item.getAxis(side)
+            axis.setPen(pg.mkPen(colours.grid))
+            axis.setTextPen(pg.mkPen(colours.text))
+            axis.setTickFont(font)
+            axis.setGrid(70)
+        for series in self._series:
+            curve, colour = self._items[series.key], self._colour(series)
+            curve.setPen(pg.mkPen(colour, width=series.width))
+            if series.markers:
+                curve.setSymbol("o")
+                curve.setSymbolSize(theme.em(self, 0.45))
+                curve.setSymbolBrush(colour)
+                curve.setSymbolPen(pg.mkPen(colours.background))
+        self._cross.setPen(pg.mkPen(colours.crosshair, width=1))
+        for mark in self._marks:
+            mark.setPen(self._mark_pen())
+        self._show_readout()
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_cross"):
+            self._restyle()
+
+    def shutdown(self) -> None:
+        """Take the plot apart while Qt is whole; pyqtgraph's items otherwise outlive their scene."""
+        self.plot.close()

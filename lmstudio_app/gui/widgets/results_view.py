@@ -1,0 +1,191 @@
+"""What a training came to: the metrics, the confusion matrix, and the examples it is most wrong about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QFont, QPalette
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLabel,
+    QPushButton,
+    QTableView,
+    QVBoxLayout,
+    QWidget,
+)
+
+from lmstudio_app.events import Evaluated
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
+from lmstudio_app.gui.widgets.figures import FigureRow
+
+_Index = QModelIndex | QPersistentModelIndex
+_ROOT = QModelIndex()
+
+
+class WorstExamples(QAbstractTableModel):
+    """The rows of ``Evaluated.details["worst"]``, the worst first."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._rows: list[dict[str, Any]] = []
+        self._titles = (self.tr("Text"), self.tr("Truth"), self.tr("The model said"), self.tr("Sure"))
+
+    def set_rows(self, rows: list[dict[str, Any]]) -> None:
+        self.beginResetModel()
+        self._rows = rows
+        self.endResetModel()
+
+    def text(self, row: int) -> str:
+        return str(self._rows[row].get("text", ""))
+
+    def rowCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self._rows)
+
+    def columnCount(self, parent: _Index = _ROOT) -> int:
+        return 0 if parent.isValid() else len(self._titles)
+
+    def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return self._titles[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
+            return Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row = self._rows[index.row()]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self.text(index.row())
+        if role == Qt.ItemDataRole.DisplayRole:
+            if index.column() == 0:
+                return " ".join(self.text(index.row()).split())
+            if index.column() == 1:
+                return str(row.get("label", ""))
+            if index.column() == 2:
+                return str(row.get("predicted", ""))
+            return f"{100 * float(row.get('probability', 0)):.1f} %"
+        return None
+
+
+class ResultsView(QWidget):
+    """``inspect_requested`` carries the text of an example; ``try_requested`` nothing."""
+
+    try_requested = Signal()
+    inspect_requested = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._metrics = FigureRow([], self)
+        self._metrics_layout = QHBoxLayout()
+        self._metrics_layout.addWidget(self._metrics)
+        self._try = QPushButton(self.tr("Try it"), self)
+        self._try.setProperty("primary", True)
+        self._try.setToolTip(self.tr("Load the trained model and write sentences of your own"))
+        self._try.setAccessibleName(self.tr("Try the trained model"))
+        self._inspect = QPushButton(self.tr("Look inside"), self)
+        self._inspect.setToolTip(self.tr("Load the trained model and see what it attends to in the chosen example"))
+        self._inspect.setAccessibleName(self.tr("Look inside the trained model"))
+        buttons = QVBoxLayout()
+        buttons.addWidget(self._try)
+        buttons.addWidget(self._inspect)
+        top = QHBoxLayout()
+        top.setSpacing(theme.em(self, 0.5))
+        top.addLayout(self._metrics_layout, 1)
+        top.addLayout(buttons)
+        self.matrix = ConfusionMatrix(self)
+        self.worst = WorstExamples(self)
+        self.table = self._build_table()
+        body = QGridLayout()
+        body.setSpacing(theme.em(self, 0.5))
+        self._matrix_card = self._card(
+            self.tr("Where it is right, and what it confuses"), self.tr("Each row adds up to 100 %."), self.matrix
+        )
+        body.addWidget(self._matrix_card, 0, 0)
+        body.addWidget(
+            self._card(
+                self.tr("The examples it is most wrong about"),
+                self.tr("Often the label is the mistake. Double-click one to look inside."),
+                self.table,
+            ),
+            0,
+            1,
+        )
+        body.setColumnStretch(0, 2)
+        body.setColumnStretch(1, 3)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.em(self, 0.5))
+        layout.addLayout(top)
+        layout.addLayout(body, 1)
+        self._try.clicked.connect(lambda: self.try_requested.emit())
+        self._inspect.clicked.connect(self._on_inspect)
+        self.table.doubleClicked.connect(lambda index: self.inspect_requested.emit(self.worst.text(index.row())))
+        self.set_result(None, has_model=False)
+
+    def _card(self, title: str, explanation: str, content: QWidget) -> QFrame:
+        card = QFrame(self)
+        card.setProperty("card", True)
+        heading = QLabel(title, card)
+        font = QFont(heading.font())
+        font.setWeight(QFont.Weight.DemiBold)
+        heading.setFont(font)
+        hint = QLabel(explanation, card)
+        hint.setWordWrap(True)
+        hint.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        layout = QVBoxLayout(card)
+        pad = theme.em(self, 0.7)
+        layout.setContentsMargins(pad, pad, pad, pad)
+        layout.addWidget(heading)
+        layout.addWidget(hint)
+        layout.addWidget(content, 1)
+        return card
+
+    def _build_table(self) -> QTableView:
+        table = QTableView(self)
+        table.setModel(self.worst)
+        table.setAccessibleName(self.tr("Worst classified examples"))
+        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        table.setAlternatingRowColors(True)
+        table.setShowGrid(False)
+        table.setWordWrap(False)
+        table.setFrameShape(QFrame.Shape.NoFrame)
+        table.verticalHeader().hide()
+        table.verticalHeader().setDefaultSectionSize(theme.em(self, 1.7))
+        header = table.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        for column in (1, 2, 3):
+            header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
+        return table
+
+    def set_result(self, evaluation: Evaluated | None, *, has_model: bool) -> None:
+        metrics = evaluation.metrics if evaluation is not None else {}
+        details = evaluation.details if evaluation is not None else {}
+        row = FigureRow([(name, metric_title(name), name) for name in metrics], self)
+        row.set_values({name: f"{value:.4f}" for name, value in metrics.items()})
+        self._metrics_layout.replaceWidget(self._metrics, row)
+        self._metrics.deleteLater()
+        self._metrics = row
+        self._matrix_card.setVisible("confusion" in details)
+        self.matrix.set_matrix(details.get("labels", ()), details.get("confusion", ()))
+        self.worst.set_rows(list(details.get("worst", ())))
+        self._try.setEnabled(has_model)
+        self._inspect.setEnabled(has_model)
+
+    def _on_inspect(self) -> None:
+        rows = self.table.selectionModel().selectedRows()
+        if rows or self.worst.rowCount():
+            self.inspect_requested.emit(self.worst.text(rows[0].row() if rows else 0))
+        else:
+            self.inspect_requested.emit("")
+
+
+def metric_title(name: str) -> str:
+    """``f1`` is ``F1``, ``accuracy`` is ``Accuracy``: names of metrics are the field's own."""
+    return name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize()

@@ -1,0 +1,283 @@
+"""The live charts of a training: the loss large, six smaller ones below, one x axis, one crosshair."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSlider,
+    QVBoxLayout,
+    QWidget,
+)
+
+from lmstudio_app.files import format_bytes
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.curves import RunCurves, Smoother
+from lmstudio_app.gui.text import compact_number_text
+from lmstudio_app.gui.widgets.live_chart import LiveChart, Series
+from lmstudio_app.gui.widgets.number_edit import format_number
+from lmstudio_app.settings import Settings
+
+TICK = 50  # milliseconds; one chart is drawn a tick, so no single pause of the window is long
+SMALL = ("metric", "learning_rate", "grad_norm", "examples_per_second", "tokens_per_second", "memory")
+
+
+def _loss_text(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+class TrainingCharts(QWidget):
+    """Shows a :class:`RunCurves`; call :meth:`mark_dirty` when it has grown. It draws only while it is visible."""
+
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self._curves = RunCurves()
+        self._smoother = Smoother(0.0)
+        self._stale: set[str] = set()
+        self._turn = 0
+        self._charts = self._build_charts()
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setSpacing(theme.em(self, 0.5))
+        grid.addWidget(self._charts["loss"], 0, 0, 1, 3)
+        for index, name in enumerate(SMALL):
+            grid.addWidget(self._charts[name], 1 + index // 3, index % 3)
+        for row, stretch in enumerate((17, 10, 10)):
+            grid.setRowStretch(row, stretch)
+        for column in range(3):
+            grid.setColumnStretch(column, 1)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.em(self, 0.4))
+        layout.addLayout(self._build_controls())
+        layout.addLayout(grid, 1)
+        self._timer = QTimer(self)
+        self._timer.setInterval(TICK)
+        self._timer.timeout.connect(self._on_tick)
+        for chart in self._charts.values():
+            chart.hovered.connect(self._on_hovered)
+            chart.zoomed.connect(self._on_zoomed)
+        self._charts["loss"].set_log(self._log.isChecked())
+
+    def _build_charts(self) -> dict[str, LiveChart]:
+        def chart(title: str, tip: str, series: list[Series], text: object = format_number) -> LiveChart:
+            return LiveChart(title, series, text, tip=tip, parent=self)  # type: ignore[arg-type]
+
+        def single(key: str, title: str, tip: str, colour: int, text: object) -> LiveChart:
+            return chart(title, tip, [Series(key, title, colour, markers=key == "metric")], text)
+
+        return {
+            "loss": chart(
+                self.tr("Loss"),
+                self.tr("How wrong the model is: lower is better. Dashed lines are checkpoints."),
+                [
+                    Series("raw", self.tr("training"), 0, faded=True),
+                    Series("smooth", self.tr("smoothed"), 0, width=2.0, smooth=True),
+                    Series("eval", self.tr("evaluation"), 1, width=2.0, markers=True),
+                ],
+                _loss_text,
+            ),
+            "metric": single(
+                "metric",
+                self.tr("Accuracy"),
+                self.tr("How often the model is right on examples it does not train on"),
+                2,
+                _loss_text,
+            ),
+            "learning_rate": single(
+                "learning_rate", self.tr("Learning rate"), self.tr("How far one step moves the weights"), 3, format_lr
+            ),
+            "grad_norm": single(
+                "grad_norm",
+                self.tr("Gradient norm"),
+                self.tr("How steep the loss is; spikes announce trouble"),
+                4,
+                compact_number_text,
+            ),
+            "examples_per_second": single(
+                "examples_per_second", self.tr("Examples/s"), self.tr("Training speed"), 5, compact_number_text
+            ),
+            "tokens_per_second": single(
+                "tokens_per_second",
+                self.tr("Tokens/s"),
+                self.tr("Training speed in tokens, without padding"),
+                5,
+                compact_number_text,
+            ),
+            "memory": single(
+                "memory",
+                self.tr("Memory, GB"),
+                self.tr("What the app (or its part of the GPU) holds in memory"),
+                6,
+                lambda value: format_bytes(value * 1e9),
+            ),
+        }
+
+    def _build_controls(self) -> QHBoxLayout:
+        self._axis = QComboBox(self)
+        self._axis.addItem(self.tr("Steps"), "step")
+        self._axis.addItem(self.tr("Epochs"), "epoch")
+        self._axis.setAccessibleName(self.tr("Horizontal axis"))
+        self._axis.setToolTip(self.tr("Count in optimizer steps or in passes over the data"))
+        self._axis.setCurrentIndex(max(0, self._axis.findData(self._settings.get("train.axis", "step"))))
+        self._log = QCheckBox(self.tr("Log scale"), self)
+        self._log.setToolTip(self.tr("Show the loss on a logarithmic axis"))
+        self._log.setAccessibleName(self.tr("Logarithmic loss"))
+        self._log.setChecked(bool(self._settings.get("train.log_loss", False)))
+        self._slider = QSlider(Qt.Orientation.Horizontal, self)
+        self._slider.setRange(0, 99)
+        self._slider.setValue(int(self._settings.get("train.smoothing", 80)))
+        self._slider.setFixedWidth(theme.characters(self, 22))
+        self._slider.setAccessibleName(self.tr("Smoothing"))
+        self._slider.setToolTip(self.tr("Weight of the past in the smoothed curve: 0 is none, 0.99 the most"))
+        self._weight = QLabel(self)
+        self._weight.setMinimumWidth(theme.characters(self, 5))
+        self._all = QPushButton(self.tr("Show all"), self)
+        self._all.setToolTip(self.tr("Undo zooming: the wheel zooms, dragging moves"))
+        self._all.setAccessibleName(self.tr("Show the whole run"))
+        row = QHBoxLayout()
+        axis_label = QLabel(self.tr("Axis"), self)
+        axis_label.setBuddy(self._axis)
+        slider_label = QLabel(self.tr("Smoothing"), self)
+        slider_label.setBuddy(self._slider)
+        gap = theme.em(self, 1)
+        for widget in (axis_label, self._axis):
+            row.addWidget(widget)
+        row.addSpacing(gap)
+        row.addWidget(slider_label)
+        row.addWidget(self._slider)
+        row.addWidget(self._weight)
+        row.addSpacing(gap)
+        row.addWidget(self._log)
+        row.addStretch(1)
+        row.addWidget(self._all)
+        self._show_weight()
+        self._axis.currentIndexChanged.connect(self._on_axis_changed)
+        self._log.toggled.connect(self._on_log_toggled)
+        self._slider.valueChanged.connect(self._on_smoothing_changed)
+        self._all.clicked.connect(self.reset_range)
+        return row
+
+    # --- what the tab calls
+
+    def set_curves(self, curves: RunCurves, metric_title: str = "") -> None:
+        """Show another run."""
+        self._curves = curves
+        self._smoother = Smoother(self._slider.value() / 100)
+        if metric_title:
+            self._charts["metric"].set_title(metric_title)
+        for chart in self._charts.values():
+            chart.clear()
+        self.reset_range()
+        self.mark_dirty()
+
+    def mark_dirty(self) -> None:
+        """The curves have grown."""
+        self._stale = set(self._charts)
+        self._wake()
+
+    def reset_range(self) -> None:
+        for chart in self._charts.values():
+            chart.set_x_range(None)
+        self._wake()
+
+    def chart(self, name: str) -> LiveChart:
+        return self._charts[name]
+
+    def draw_now(self) -> None:
+        """Draw everything at once: for pictures and tests."""
+        for name, chart in self._charts.items():
+            self._feed(name)
+            chart.refresh()
+        self._stale.clear()
+
+    def shutdown(self) -> None:
+        self._timer.stop()
+        for chart in self._charts.values():
+            chart.shutdown()
+
+    # --- drawing, one chart a tick
+
+    def _wake(self) -> None:
+        if self.isVisible() and not self._timer.isActive():
+            self._timer.start()
+
+    def showEvent(self, event: object) -> None:
+        super().showEvent(event)  # type: ignore[arg-type]
+        self._wake()
+
+    def hideEvent(self, event: object) -> None:
+        super().hideEvent(event)  # type: ignore[arg-type]
+        self._timer.stop()
+
+    def _on_tick(self) -> None:
+        names = list(self._charts)
+        for _ in names:
+            name = names[self._turn % len(names)]
+            self._turn += 1
+            if name in self._stale or self._charts[name].dirty:
+                self._feed(name)
+                self._charts[name].refresh()
+                return
+        self._timer.stop()
+
+    def _feed(self, name: str) -> None:
+        """Hand the curves of one chart over; columns are views, so this is cheap."""
+        self._stale.discard(name)
+        curves, axis, chart = self._curves, self._axis.currentData(), self._charts[name]
+        x = curves.x(axis)
+        if name == "loss":
+            raw = curves.steps.column("loss")
+            chart.set_data("raw", x, raw)
+            chart.set_data("smooth", x, self._smoother.update(raw))
+            chart.set_data("eval", *curves.evaluated("loss", axis))
+            chart.set_marks(curves.checkpoint_x(axis))
+        elif name == "metric":
+            if names := curves.metric_names:
+                chart.set_data("metric", *curves.evaluated(names[0], axis))
+        elif name == "memory":
+            chart.set_data("memory", x, curves.steps.column("memory") / 1e9)
+        else:
+            chart.set_data(name, x, curves.steps.column(name))
+
+    # --- controls
+
+    def _on_hovered(self, x: float | None) -> None:
+        for chart in self._charts.values():
+            chart.show_crosshair(x)
+
+    def _on_zoomed(self, low: float, high: float) -> None:
+        for chart in self._charts.values():
+            chart.set_x_range((low, high))
+        self._wake()
+
+    def _on_axis_changed(self) -> None:
+        self._settings.set("train.axis", self._axis.currentData())
+        self.reset_range()
+        self.mark_dirty()
+
+    def _on_log_toggled(self, log: bool) -> None:
+        self._settings.set("train.log_loss", log)
+        self._charts["loss"].set_log(log)
+        self._wake()
+
+    def _on_smoothing_changed(self, value: int) -> None:
+        self._settings.set("train.smoothing", value)
+        self._show_weight()
+        self._smoother = Smoother(value / 100)
+        self._stale.add("loss")
+        self._wake()
+
+    def _show_weight(self) -> None:
+        self._weight.setText(f"{self._slider.value() / 100:.2f}")
+
+
+def format_lr(value: float) -> str:
+    """A learning rate in three significant digits: ``9.47e-5``."""
+    return f"{value:.2e}".replace("e-0", "e-").replace("e+0", "e") if value else "0"
