@@ -211,7 +211,7 @@ class TableWriter:
         """Set a row aside: it is kept word for word in ``rejected.jsonl``."""
         if self._rejected is None:
             self._rejected = (self._folder / REJECTED).open("w", encoding="utf-8")
-        text = raw.encode("utf-8", "backslashreplace").decode()
+        text = raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         self._rejected.write(json.dumps({"line": line, "reason": reason, "raw": text}, ensure_ascii=False) + "\n")
         self.rejected += 1
 

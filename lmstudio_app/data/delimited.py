@@ -144,7 +144,7 @@ class DelimitedParser:
     def _stray(self, number: int, literal: list[str]) -> list[str]:
         self._findings.add(
             "stray_quote",
-            "A quotation mark in line {row} is never closed; such lines ({count}: {rows}) were taken literally.",
+            "Quotation marks that are never closed, taken literally: {count} (line {rows}).",
             row=number,
             fix="quoting=none",
         )
@@ -158,7 +158,7 @@ class DelimitedParser:
                 return lenient
         self._findings.add(
             "inner_quote",
-            "Quotation marks inside a field, first in line {row} ({count} lines); they were taken literally.",
+            "Quotation marks inside fields, taken literally: {count} (line {rows}).",
             row=number,
             fix="quoting=none",
             severity="info",

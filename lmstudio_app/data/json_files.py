@@ -34,7 +34,7 @@ def read_json_lines(
             except ValueError as error:
                 findings.add(
                     "broken_json",
-                    "Line {row} is not valid JSON ({reason}); such lines ({count}: {rows}) were set aside.",
+                    "Lines that are not valid JSON, set aside: {count} (line {rows}; {reason}).",
                     row=number,
                     fix="rejected",
                     reason=error.msg if isinstance(error, json.JSONDecodeError) else str(error),
@@ -44,7 +44,7 @@ def read_json_lines(
             if not isinstance(value, dict):
                 findings.add(
                     "no_object",
-                    "Line {row} is no JSON object; such lines ({count}: {rows}) were set aside.",
+                    "Lines that are no JSON object, set aside: {count} (line {rows}).",
                     row=number,
                     fix="rejected",
                 )
@@ -53,7 +53,7 @@ def read_json_lines(
             if encoding.damaged and is_damaged(line):
                 findings.add(
                     "damaged",
-                    "Line {row} holds bytes that are not UTF-8; such lines ({count}: {rows}) were set aside.",
+                    "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
                     row=number,
                     fix="rejected",
                     more_fixes=tuple(f"encoding={name}" for name in encoding.alternatives),
@@ -211,7 +211,7 @@ def _row_blocks(document: JsonDocument, ctx: JobContext, findings: Findings) -> 
         if not isinstance(value, dict):
             findings.add(
                 "no_object",
-                "The value in line {row} is no object; such values ({count}: {rows}) were left out.",
+                "Values that are no object, left out: {count} (line {rows}).",
                 row=line,
             )
             continue

@@ -20,6 +20,12 @@ _FIX_TITLES = {
     "rejected": "Show the rows set aside",
     "deduplicate": "Leave out duplicates",
 }
+_ENCODING_NAMES = {
+    "gb18030": "GB18030 (Chinese)", "cp1252": "Windows-1252", "latin-1": "Latin-1", "iso8859-1": "Latin-1",
+    "utf-8": "UTF-8", "utf-8-sig": "UTF-8", "utf-16": "UTF-16", "utf-16-le": "UTF-16 LE", "utf-16-be": "UTF-16 BE",
+    "big5": "Big5 (Chinese)", "cp932": "Shift-JIS (Japanese)", "euc_jp": "EUC-JP (Japanese)", "cp949": "CP949 (Korean)",
+    "cp1251": "Windows-1251 (Cyrillic)", "koi8-r": "KOI8-R (Cyrillic)",
+}  # fmt: skip
 _DELIMITER_NAMES = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "vertical bar", "": "nothing"}
 
 
@@ -61,12 +67,18 @@ def fix_title(fix: str) -> tuple[str, dict[str, str]]:
     name, _, value = fix.partition("=")
     if fix in _FIX_TITLES:
         return _FIX_TITLES[fix], {}
-    return _FIX_TITLES[name], {"value": _DELIMITER_NAMES.get(value, value) if name == "delimiter" else value}
+    names = {"delimiter": _DELIMITER_NAMES, "encoding": _ENCODING_NAMES}.get(name, {})
+    return _FIX_TITLES[name], {"value": names.get(value, value)}
 
 
 def delimiter_name(delimiter: str) -> str:
     """What a person calls it: ``delimiter_name(";") == "semicolon"``."""
     return _DELIMITER_NAMES.get(delimiter, delimiter)
+
+
+def encoding_name(encoding: str) -> str:
+    """What a person calls it: ``encoding_name("cp1252") == "Windows-1252"``."""
+    return _ENCODING_NAMES.get(encoding, encoding)
 
 
 class Findings:
@@ -114,7 +126,7 @@ class Findings:
         for known in self._problems.values():
             values = dict(known)
             rows, count = values.pop("rows"), values.pop("count")
-            listed = ", ".join(str(row) for row in rows) + (", …" if count > len(rows) else "")
+            listed = ", ".join(str(row) for row in rows) + (", …" if rows and count > len(rows) else "")
             values["parameters"] = {**values["parameters"], "count": count, "row": values["row"], "rows": listed}
             found.append(Problem(**values))
         return tuple(sorted(found, key=lambda problem: -SEVERITIES.index(problem.severity)))

@@ -11,7 +11,7 @@ from lmstudio_app.data.arrow_tables import TableWriter
 from lmstudio_app.data.delimited import DelimitedParser, Dialect, find_dialect
 from lmstudio_app.data.json_files import JsonDocument, read_json, read_json_lines
 from lmstudio_app.data.parquet_files import read_parquet
-from lmstudio_app.data.problems import Findings, delimiter_name
+from lmstudio_app.data.problems import Findings, delimiter_name, encoding_name
 from lmstudio_app.data.text_files import (
     SAMPLE,
     Encoding,
@@ -89,7 +89,7 @@ def _encoding(path: Path, chosen: str | None, findings: Findings, ctx: JobContex
             row=encoding.bad_line,
             fix=others[0] if others else None,
             more_fixes=others[1:],
-            encoding=encoding.name,
+            encoding=encoding_name(encoding.name),
         )
     return encoding
 
@@ -206,7 +206,7 @@ def _feed_carefully(
         if encoding.damaged and is_damaged(raw):
             findings.add(
                 "damaged",
-                "Line {row} holds bytes that are not UTF-8; such lines ({count}: {rows}) were set aside.",
+                "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
                 row=number,
                 fix="rejected",
                 more_fixes=tuple(f"encoding={name}" for name in encoding.alternatives),
@@ -218,10 +218,9 @@ def _feed_carefully(
         if len(row) != width:
             findings.add(
                 "ragged",
-                "Line {row} has {found} fields instead of {width}; such lines ({count}: {rows}) were set aside.",
+                "Rows that do not have {width} fields, set aside: {count} (line {rows}).",
                 row=number,
                 fix="rejected",
-                found=len(row),
                 width=width,
             )
             writer.reject(number, f"{len(row)} fields instead of {width}", raw)
@@ -244,7 +243,7 @@ def _import_lines(path: Path, encoding: Encoding, writer: TableWriter, findings:
                 if encoding.damaged and is_damaged(line):
                     findings.add(
                         "damaged",
-                        "Line {row} holds bytes that are not UTF-8; such lines ({count}: {rows}) were set aside.",
+                        "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
                         row=number,
                         fix="rejected",
                     )
@@ -274,7 +273,7 @@ def _import_json(
         return
     if encoding.damaged:
         findings.add(
-            "damaged", "Line {row} holds bytes that are not UTF-8; they were replaced by \ufffd.", row=encoding.bad_line
+            "damaged", "Bytes that are not UTF-8, first in line {row}, were replaced by \ufffd.", row=encoding.bad_line
         )
     document = JsonDocument(path, encoding, ctx.meter(path.stat().st_size, "B").update)
     for rows in read_json(document, ctx, findings):

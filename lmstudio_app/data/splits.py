@@ -333,7 +333,7 @@ def _drop_missing(sides: Sequence[_Side], wanted: Sequence[ColumnSpec], findings
                 file, line = side.table.line(int(row))
                 findings.add(
                     f"missing:{spec.name}",
-                    "Column {column} is empty in {count} rows (lines {rows}); they are left out.",
+                    "Rows without a value in {column}, left out: {count} (line {rows}).",
                     row=line,
                     column=side.columns[spec.name],
                 )

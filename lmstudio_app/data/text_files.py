@@ -27,6 +27,16 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 Advance = Callable[[float], object]  # told the bytes that are done, may raise Cancelled
+_COMMON_NAMES = {  # the common superset or relative of what charset-normalizer says
+    "gbk": "gb18030",
+    "gb2312": "gb18030",
+    "euc_jis_2004": "euc_jp",
+    "euc_jisx0213": "euc_jp",
+    "shift_jis": "cp932",
+    "shift_jis_2004": "cp932",
+    "euc_kr": "cp949",
+    "johab": "cp949",
+}
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
@@ -117,9 +127,16 @@ def detect_encoding(path: Path, ctx: JobContext) -> Encoding:
 
 
 def _wide_encoding(head: bytes, path: Path) -> str:
+    """UTF-16 without a byte order mark: the zeros are the upper halves of ASCII characters, so on one side."""
     even, odd = head[::2].count(0), head[1::2].count(0)
-    if max(even, odd) > len(head) * 0.2 and min(even, odd) < max(even, odd) * 0.2:
-        return "utf-16-le" if odd > even else "utf-16-be"
+    name = "utf-16-le" if odd > even else "utf-16-be"
+    if min(even, odd) < max(even, odd) * 0.1:
+        try:
+            text = codecs.getincrementaldecoder(name)("strict").decode(head)
+        except UnicodeDecodeError:
+            text = "\0"
+        if not re.search("[\0-\x08\x0e-\x1f]", text):
+            return name
     raise UserError(
         "{path} is not a text file.", "Export it as CSV, JSON Lines, Parquet or plain text.", path=str(path)
     )
@@ -150,7 +167,7 @@ def _candidates(body: bytes) -> list[str]:
         best = from_bytes(body[:SAMPLE]).best()
         if best is not None and best.encoding != "utf_8":
             name = codecs.lookup(best.encoding).name
-            found.append("gb18030" if name in ("gbk", "gb2312", "hz") else name)
+            found.append(_COMMON_NAMES.get(name, name))
     for name in ("gb18030", "cp1252", "latin-1"):
         if name not in found:
             found.append(name)
