@@ -17,7 +17,7 @@ from lmstudio_app.data import arrow_tables
 from lmstudio_app.data.columns import ColumnSpec, resolve_columns
 from lmstudio_app.data.problems import Findings, Problem
 from lmstudio_app.data.sources import ReadOptions, Table, read_table
-from lmstudio_app.data.statistics import arrow_column, codes, count_values, find_duplicates, leaking, text_codes
+from lmstudio_app.data.statistics import arrow_column, codes, count_values, find_duplicates, joint_text_codes
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_folder
 from lmstudio_app.jobs import JobContext
@@ -160,6 +160,10 @@ class _Side:
     table: Table
     columns: dict[str, str]
     rows: Integers
+    texts: Integers  # of those rows: equal texts (of either side) have equal numbers
+
+    def keep(self, mask: Any) -> _Side:
+        return _Side(self.table, self.columns, self.rows[mask], self.texts[mask])
 
     def column(self, name: str) -> pa.ChunkedArray:
         import pyarrow as pa
@@ -224,40 +228,41 @@ def plan_splits(
     import numpy as np
 
     findings = Findings()
-    sides = [_side(table, resolve_columns(table.dataset, wanted, _mapping(config, table, index)))
-             for index, table in enumerate(tables)]  # fmt: skip
-    train = sides[0]
-    label = _label_name(wanted, train.columns)
-    texts = [spec.name for spec in wanted if spec.type == "text" and spec.name in train.columns]
-    texts = texts or list(train.columns)
+    sides = [
+        _side(table, resolve_columns(table.dataset, wanted, _mapping(config, table, index)))
+        for index, table in enumerate(tables)
+    ]
+    label = _label_name(wanted, sides[0].columns)
+    texts = [spec.name for spec in wanted if spec.type == "text" and spec.name in sides[0].columns]
+    texts = texts or list(sides[0].columns)
     rows = sum(len(side.rows) for side in sides)
-    rejected = sum(table.rejected for table in tables)
-    dropped = _drop_missing(sides, wanted, findings)
+    dropped: list[DroppedRow] = []
+    sides = [_without_missing(side, wanted, findings, dropped) for side in sides]
     ctx.check()
-    read = sum(len(side.rows) for side in sides)
+    numbers = joint_text_codes([[side.column(name) for name in texts] for side in sides])
+    for side, numbered in zip(sides, numbers, strict=True):
+        side.texts = numbered
+    ctx.check()
+    usable = sum(len(side.rows) for side in sides)
     if config.deduplicate:
-        _drop_duplicates(sides, texts)
-    ctx.check()
+        sides = _without_duplicates(sides)
     if len(sides) == 2:
-        evaluation = sides[1]
+        train, evaluation = sides
     else:
-        chosen = _choose(train, texts, label, config)
-        evaluation = _Side(train.table, train.columns, train.rows[chosen])
-        train = _Side(train.table, train.columns, train.rows[~chosen])
+        chosen = _choose(sides[0], label, config)
+        train, evaluation = sides[0].keep(~chosen), sides[0].keep(chosen)
     if not len(train.rows) or not len(evaluation.rows):
         raise UserError(
             "Of {rows} usable rows {train} would be for training and {evaluation} for evaluation.",
             "Both need at least one row: add data, or change data.eval_fraction.",
-            rows=read,
+            rows=usable,
             train=len(train.rows),
             evaluation=len(evaluation.rows),
         )
     ctx.check()
-    removed = read - len(train.rows) - len(evaluation.rows)
-    train_texts, eval_texts = ([side.column(name) for name in texts] for side in (train, evaluation))
-    repeated = find_duplicates(train_texts, None if label is None else train.column(label))
+    repeated = find_duplicates(train.texts, train.column(texts[0]), None if label is None else train.column(label))
     _note_duplicates(repeated, findings)
-    leaked = int(np.sum(leaking(train_texts, eval_texts)[1])) if len(sides) == 2 else 0
+    leaked = int(np.sum(np.isin(evaluation.texts, train.texts)))
     if leaked:
         findings.add(
             "leakage",
@@ -276,10 +281,10 @@ def plan_splits(
         rows=rows,
         train_rows=len(train.rows),
         eval_rows=len(evaluation.rows),
-        dropped=rows - read,
+        dropped=rows - usable,
         dropped_rows=tuple(dropped),
-        rejected=rejected,
-        removed=removed,
+        rejected=sum(table.rejected for table in tables),
+        removed=usable - len(train.rows) - len(evaluation.rows),
         duplicates=repeated.count,
         leakage=leaked,
         train_balance=balances[0],
@@ -300,7 +305,7 @@ def _mapping(config: DataConfig, table: Table, index: int) -> Mapping[str, str]:
 def _side(table: Table, columns: dict[str, str]) -> _Side:
     import numpy as np
 
-    return _Side(table, columns, np.arange(len(table.dataset), dtype=np.int64))
+    return _Side(table, columns, np.arange(len(table.dataset), dtype=np.int64), np.zeros(0, dtype=np.int64))
 
 
 def _label_name(wanted: Sequence[ColumnSpec], columns: Mapping[str, str]) -> str | None:
@@ -319,41 +324,41 @@ def _missing(column: pa.ChunkedArray) -> Any:
     return mask.to_numpy()
 
 
-def _drop_missing(sides: Sequence[_Side], wanted: Sequence[ColumnSpec], findings: Findings) -> list[DroppedRow]:
+def _without_missing(side: _Side, wanted: Sequence[ColumnSpec], findings: Findings, dropped: list[DroppedRow]) -> _Side:
     import numpy as np
 
-    listed: list[DroppedRow] = []
-    for side in sides:
-        keep = np.ones(len(side.rows), dtype=bool)
-        for spec in wanted:
-            if spec.name not in side.columns or not spec.required:
-                continue
-            missing = _missing(side.column(spec.name))
-            for row in np.flatnonzero(missing & keep):
-                file, line = side.table.line(int(row))
-                findings.add(
-                    f"missing:{spec.name}",
-                    "Rows without a value in {column}, left out: {count} (line {rows}).",
-                    row=line,
-                    column=side.columns[spec.name],
-                )
-                if len(listed) < _ROWS_LISTED:
-                    listed.append(DroppedRow(str(file), line, side.columns[spec.name]))
-            keep &= ~missing
-        side.rows = side.rows[keep]
-    return listed
+    keep = np.ones(len(side.rows), dtype=bool)
+    for spec in wanted:
+        if spec.name not in side.columns or not spec.required:
+            continue
+        column = side.columns[spec.name]
+        missing = _missing(side.column(spec.name))
+        for row in np.flatnonzero(missing & keep):
+            file, line = side.table.line(int(row))
+            findings.add(
+                f"missing:{spec.name}",
+                "Rows without a value in {column}, left out: {count} (line {rows}).",
+                row=line,
+                column=column,
+            )
+            if len(dropped) < _ROWS_LISTED:
+                dropped.append(DroppedRow(str(file), line, column))
+        keep &= ~missing
+    return _Side(side.table, side.columns, side.rows[keep], side.texts)
 
 
-def _drop_duplicates(sides: Sequence[_Side], texts: Sequence[str]) -> None:
+def _without_duplicates(sides: Sequence[_Side]) -> list[_Side]:
+    """One row of each text on every side, and no training row whose text is in the evaluation data."""
     import numpy as np
 
-    if len(sides) == 2:
-        seen, _ = leaking([sides[0].column(name) for name in texts], [sides[1].column(name) for name in texts])
-        sides[0].rows = sides[0].rows[~seen]
+    kept = []
     for side in sides:
-        if len(side.rows):
-            _, first = np.unique(text_codes([side.column(name) for name in texts]), return_index=True)
-            side.rows = side.rows[np.sort(first)]
+        first = np.zeros(len(side.rows), dtype=bool)
+        first[np.unique(side.texts, return_index=True)[1]] = True
+        kept.append(side.keep(first))
+    if len(kept) == 2:
+        kept[0] = kept[0].keep(~np.isin(kept[0].texts, kept[1].texts))
+    return kept
 
 
 def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -366,7 +371,7 @@ def splitmix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return mixed ^ (mixed >> np.uint64(31))
 
 
-def _choose(side: _Side, texts: Sequence[str], label: str | None, config: DataConfig) -> Any:
+def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
     """Boolean array over the rows: which are for evaluation.
 
     Rows of equal text form a unit that is never divided. Within each class (of the unit's first row) the units are
@@ -376,8 +381,7 @@ def _choose(side: _Side, texts: Sequence[str], label: str | None, config: DataCo
 
     if not len(side.rows):
         return np.zeros(0, dtype=bool)
-    units = text_codes([side.column(name) for name in texts])
-    _, first, units, sizes = np.unique(units, return_index=True, return_inverse=True, return_counts=True)
+    _, first, units, sizes = np.unique(side.texts, return_index=True, return_inverse=True, return_counts=True)
     strata = codes(side.column(label))[first] if label is not None else np.zeros(len(first), dtype=np.int64)
     start = splitmix64(np.array([config.seed + 1], dtype=np.uint64))[0]
     order = splitmix64(first.astype(np.uint64) + np.uint64(1) ^ start)

@@ -81,6 +81,20 @@ def text_codes(columns: Sequence[pa.ChunkedArray]) -> Integers:
     return found - int(found.min(initial=0)) if len(found) else found
 
 
+def first_rows(numbers: Integers) -> tuple[Integers, Integers, Integers]:
+    """Of codes counted from 0: the codes that occur, the first row of each, and its number of rows.
+
+    Like ``np.unique``, but without sorting (which holds the interpreter for long).
+    """
+    import numpy as np
+
+    counts = np.bincount(numbers)
+    first = np.zeros(len(counts), dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    present = np.flatnonzero(counts)
+    return present, first[present], counts[present]
+
+
 def count_values(column: pa.ChunkedArray) -> dict[str, int]:
     """Rows of each value, the most frequent first; missing ones are not counted."""
     import pyarrow.compute as pc
@@ -95,23 +109,18 @@ def class_balance(dataset: Dataset, column: str) -> dict[str, int]:
     return count_values(arrow_column(dataset, column))
 
 
-def find_duplicates(texts: Sequence[pa.ChunkedArray], label: pa.ChunkedArray | None = None) -> Duplicates:
-    """Rows whose (normalised) texts occurred before; several columns are compared together."""
+def find_duplicates(numbers: Integers, texts: pa.ChunkedArray, label: pa.ChunkedArray | None = None) -> Duplicates:
+    """``numbers`` are the :func:`text_codes` of the rows, ``texts`` gives the examples."""
     import numpy as np
 
-    if not len(texts[0]):
+    if not len(numbers):
         return Duplicates(0)
-    numbers = text_codes(texts)
     counts = np.bincount(numbers)
     repeated = int(np.sum(counts[counts > 1] - 1))
     if not repeated:
         return Duplicates(0)
-    _, first = np.unique(numbers, return_index=True)
-    present = np.flatnonzero(counts)
-    order = np.argsort(-counts[present], kind="stable")[:_EXAMPLES]
-    examples = tuple(
-        (str(texts[0][int(first[at])]), int(counts[present[at]])) for at in order if counts[present[at]] > 1
-    )
+    most = [int(code) for code in np.argsort(-counts, kind="stable")[:_EXAMPLES] if counts[code] > 1]
+    examples = tuple((str(texts[int(np.argmax(numbers == code))]), int(counts[code])) for code in most)
     conflicting = 0
     if label is not None:
         labels = codes(label) + 1
@@ -122,34 +131,31 @@ def find_duplicates(texts: Sequence[pa.ChunkedArray], label: pa.ChunkedArray | N
 
 def duplicates(dataset: Dataset, column: str | Sequence[str], label: str | None = None) -> Duplicates:
     """Rows whose (normalised) text occurred before. Several columns are compared together."""
-    names = [column] if isinstance(column, str) else list(column)
-    texts = [arrow_column(dataset, name) for name in names]
-    return find_duplicates(texts, None if label is None else arrow_column(dataset, label))
+    texts = [arrow_column(dataset, name) for name in ([column] if isinstance(column, str) else column)]
+    return find_duplicates(text_codes(texts), texts[0], None if label is None else arrow_column(dataset, label))
 
 
-def leaking(train: Sequence[pa.ChunkedArray], evaluation: Sequence[pa.ChunkedArray]) -> tuple[Any, Any]:
-    """Two boolean arrays: which training rows, and which evaluation rows, have a text that both sides have."""
+def joint_text_codes(sides: Sequence[Sequence[pa.ChunkedArray]]) -> list[Integers]:
+    """:func:`text_codes` with the same numbers on every side; each side is its text columns."""
     import numpy as np
     import pyarrow as pa
 
-    both = [
-        pa.chunked_array([*first.cast(pa.string()).chunks, *second.cast(pa.string()).chunks], pa.string())
-        for first, second in zip(train, evaluation, strict=True)
+    joined = [
+        pa.chunked_array([chunk for column in columns for chunk in column.cast(pa.string()).chunks], pa.string())
+        for columns in zip(*sides, strict=True)
     ]
-    numbers = text_codes(both)
-    rows = len(train[0])
-    return np.isin(numbers[:rows], numbers[rows:]), np.isin(numbers[rows:], numbers[:rows])
+    return np.split(text_codes(joined), np.cumsum([len(side[0]) for side in sides])[:-1])
 
 
 def leakage(train: Dataset, evaluation: Dataset, column: str | Sequence[str]) -> Leakage:
     """Evaluation rows whose (normalised) text is also in the training data."""
     import numpy as np
 
-    names = [column] if isinstance(column, str) else list(column)
-    texts = [arrow_column(evaluation, name) for name in names]
-    _, leaked = leaking([arrow_column(train, name) for name in names], texts)
-    rows = np.flatnonzero(leaked)
-    return Leakage(len(rows), tuple(str(texts[0][int(row)]) for row in rows[:_EXAMPLES]))
+    names = [column] if isinstance(column, str) else column
+    texts = [[arrow_column(side, name) for name in names] for side in (train, evaluation)]
+    seen, asked = joint_text_codes(texts)
+    rows = np.flatnonzero(np.isin(asked, seen))
+    return Leakage(len(rows), tuple(str(texts[1][0][int(row)]) for row in rows[:_EXAMPLES]))
 
 
 def sample_rows(rows: int, sample: int) -> Integers:
