@@ -8,6 +8,7 @@ aside, ``rejected.jsonl``.
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -329,9 +330,21 @@ def _one(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch
 def new_entry(folder: Path, *, infer: bool) -> Iterator[TableWriter]:
     """A writer whose folder becomes the cache entry when (and only when) the block ends without an exception."""
     prune()
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary, _no_garbage_collection():
         writer = TableWriter(temporary, infer=infer)
         try:
             yield writer
         finally:
             writer.release()
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Rows are millions of small lists without cycles: looking for some among them takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

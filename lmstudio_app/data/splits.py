@@ -9,15 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data import arrow_tables
 from lmstudio_app.data.columns import ColumnSpec, resolve_columns
-from lmstudio_app.data.problems import Findings, Problem
+from lmstudio_app.data.problems import Findings
+from lmstudio_app.data.reports import DataReport, DroppedRow, note_duplicates, note_labels
 from lmstudio_app.data.sources import ReadOptions, Table, read_table
-from lmstudio_app.data.statistics import arrow_column, codes, count_values, find_duplicates, joint_text_codes
+from lmstudio_app.data.statistics import (
+    arrow_column,
+    codes,
+    count_values,
+    find_duplicates,
+    first_rows,
+    joint_text_codes,
+)
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_folder
 from lmstudio_app.jobs import JobContext
@@ -31,7 +39,6 @@ if TYPE_CHECKING:
     Integers = npt.NDArray[np.int64]
 
 _TRAIN, _EVAL = "train.arrow", "eval.arrow"
-_MANY_CLASSES = 100
 _ROWS_LISTED = 20
 
 
@@ -100,48 +107,6 @@ class DataSelection:
     config: DataConfig
     task: str
     title: str
-
-
-@dataclass(frozen=True)
-class DroppedRow:
-    """A row with a missing value. ``line`` is its 1-based line, where the format has lines."""
-
-    file: str
-    line: int | None
-    column: str
-
-
-@dataclass(frozen=True)
-class DataReport:
-    """What became of the rows: ``rows`` were read, ``dropped`` had missing values, ``rejected`` did not parse,
-    ``removed`` were left out as duplicates. ``duplicates`` and ``leakage`` count what remains."""
-
-    columns: Mapping[str, str]
-    rows: int
-    train_rows: int
-    eval_rows: int
-    dropped: int = 0
-    dropped_rows: tuple[DroppedRow, ...] = ()
-    rejected: int = 0
-    removed: int = 0
-    duplicates: int = 0
-    leakage: int = 0
-    train_balance: Mapping[str, int] = field(default_factory=dict)
-    eval_balance: Mapping[str, int] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "problems": [problem.to_dict() for problem in self.problems]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> DataReport:
-        return cls(
-            **{
-                **values,
-                "dropped_rows": tuple(DroppedRow(**row) for row in values["dropped_rows"]),
-                "problems": tuple(Problem.from_dict(problem) for problem in values["problems"]),
-            }
-        )
 
 
 @dataclass(frozen=True)
@@ -261,7 +226,7 @@ def plan_splits(
         )
     ctx.check()
     repeated = find_duplicates(train.texts, train.column(texts[0]), None if label is None else train.column(label))
-    _note_duplicates(repeated, findings)
+    note_duplicates(repeated, findings)
     leaked = int(np.sum(np.isin(evaluation.texts, train.texts)))
     if leaked:
         findings.add(
@@ -274,7 +239,7 @@ def plan_splits(
     balances: list[dict[str, int]] = [{}, {}]
     if label is not None:
         balances = [count_values(side.column(label)) for side in (train, evaluation)]
-        _note_labels(balances, train.columns[label], findings)
+        note_labels(balances, train.columns[label], findings)
     problems = [problem for table in tables for problem in table.problems]
     report = DataReport(
         columns=train.columns,
@@ -354,7 +319,7 @@ def _without_duplicates(sides: Sequence[_Side]) -> list[_Side]:
     kept = []
     for side in sides:
         first = np.zeros(len(side.rows), dtype=bool)
-        first[np.unique(side.texts, return_index=True)[1]] = True
+        first[first_rows(side.texts)[1]] = True
         kept.append(side.keep(first))
     if len(kept) == 2:
         kept[0] = kept[0].keep(~np.isin(kept[0].texts, kept[1].texts))
@@ -381,7 +346,7 @@ def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
 
     if not len(side.rows):
         return np.zeros(0, dtype=bool)
-    _, first, units, sizes = np.unique(side.texts, return_index=True, return_inverse=True, return_counts=True)
+    present, first, sizes = first_rows(side.texts)
     strata = codes(side.column(label))[first] if label is not None else np.zeros(len(first), dtype=np.int64)
     start = splitmix64(np.array([config.seed + 1], dtype=np.uint64))[0]
     order = splitmix64(first.astype(np.uint64) + np.uint64(1) ^ start)
@@ -397,59 +362,9 @@ def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
         chosen[members[: min(count, max(1, len(members) - 1)) if len(members) > 1 else 0]] = True
     if not chosen.any() and len(chosen) > 1:
         chosen[np.argmin(order)] = True
-    return chosen[units]
-
-
-def _note_duplicates(repeated: Any, findings: Findings) -> None:
-    if repeated.count:
-        findings.add(
-            "duplicates",
-            "{repeated} training rows repeat an earlier text, the most frequent {times} times: {example}",
-            fix="deduplicate",
-            severity="info",
-            repeated=repeated.count,
-            times=repeated.examples[0][1],
-            example=repeated.examples[0][0][:80],
-        )
-    if repeated.conflicting:
-        findings.add(
-            "conflicting",
-            "{texts} texts occur with more than one label.",
-            texts=repeated.conflicting,
-        )
-
-
-def _note_labels(balances: Sequence[Mapping[str, int]], column: str, findings: Findings) -> None:
-    train, evaluation = balances
-    if len(train) == 1:
-        findings.add(
-            "one_class",
-            "Column {column} has only one class ({label}); a model cannot learn a difference from it.",
-            severity="error",
-            column=column,
-            label=next(iter(train)),
-        )
-    if len(train) > _MANY_CLASSES:
-        findings.add(
-            "many_classes",
-            "Column {column} has {classes} different values, so it may not be a label.",
-            column=column,
-            classes=len(train),
-        )
-    elif not all(label.lstrip("-").isdigit() for label in train):
-        findings.add(
-            "text_labels",
-            "The labels are texts: {labels}. They get numbers in this order.",
-            severity="info",
-            labels=", ".join(sorted(train)[:10]),
-        )
-    unseen = sorted(set(evaluation) - set(train))
-    if unseen:
-        findings.add(
-            "unseen_labels",
-            "The evaluation data has labels that the training data lacks: {labels}.",
-            labels=", ".join(unseen[:10]),
-        )
+    by_code = np.zeros(int(present[-1]) + 1, dtype=bool)
+    by_code[present] = chosen
+    return by_code[side.texts]
 
 
 def _write(side: _Side, label: str | None, path: Path, ctx: JobContext) -> None:
