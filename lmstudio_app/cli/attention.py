@@ -16,9 +16,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="write a model's attention weights for a text",
         description="Write a model's attention weights for a text. Layers and heads count from 0.",
     )
-    parser.add_argument(
-        "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
-    )
+    parser.add_argument("--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched")
     parser.add_argument("--text", required=True, metavar="T", help="the text to look into")
     parser.add_argument("--pair", metavar="T2", help="a second text, as in sentence pairs")
     parser.add_argument("--layer", type=int, metavar="L", help="only this layer (default: all)")
@@ -30,9 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="FILE",
         help=".npz: tokens, and weights float32 [layers, heads, query, key]; .png: a picture",
     )
-    parser.add_argument(
-        "--device", choices=DEVICES, default="auto", help="where the model runs (default: auto)"
-    )
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the model runs (default: auto)")
     parser.add_argument("--json", action="store_true", help="print one event a line")
     parser.set_defaults(run=run)
 

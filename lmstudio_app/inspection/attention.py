@@ -154,9 +154,7 @@ def read_attention(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: Jo
     _require_memory(len(layers), int(config.num_attention_heads), len(encoded.tokens))
     device = reader.get_input_embeddings().weight.device
     store = _Store(layers)
-    capture(
-        reader, _inputs(reader, encoded.inputs, device), set(layers), layers[-1], store.receive, ctx.check
-    )
+    capture(reader, _inputs(reader, encoded.inputs, device), set(layers), layers[-1], store.receive, ctx.check)
     found = store.found()
     if not found:
         raise UserError("This model has no attention in the layers {layers}.", layers=_list(layers))

@@ -51,9 +51,7 @@ class _Capture:
     share one module between layers (ALBERT) have no such index.
     """
 
-    def __init__(
-        self, layers: Container[int], last: int, receive: Receiver, check: Callable[[], None]
-    ) -> None:
+    def __init__(self, layers: Container[int], last: int, receive: Receiver, check: Callable[[], None]) -> None:
         self._layers = layers
         self._last = last
         self._receive = receive

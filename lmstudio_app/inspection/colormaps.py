@@ -92,10 +92,7 @@ def _catmull_rom(values: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -
     t = at - left
     p0, p1, m0, m1 = values[left], values[left + 1], slopes[left], slopes[left + 1]
     curve: npt.NDArray[np.float64] = (
-        p0 * (2 * t**3 - 3 * t**2 + 1)
-        + m0 * (t**3 - 2 * t**2 + t)
-        + p1 * (3 * t**2 - 2 * t**3)
-        + m1 * (t**3 - t**2)
+        p0 * (2 * t**3 - 3 * t**2 + 1) + m0 * (t**3 - 2 * t**2 + t) + p1 * (3 * t**2 - 2 * t**3) + m1 * (t**3 - t**2)
     )
     return curve
 
@@ -119,7 +116,5 @@ def _oklab_to_srgb(lab: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         ]
     )
     linear = linear.clip(0, 1)
-    srgb: npt.NDArray[np.float64] = np.where(
-        linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-    )
+    srgb: npt.NDArray[np.float64] = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
     return srgb

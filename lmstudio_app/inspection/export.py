@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,15 +87,44 @@ def save_npz(maps: AttentionMaps, output: Path) -> None:
         )
 
 
-def save_head_png(
-    maps: AttentionMaps, layer: int, head: int, output: Path, style: PictureStyle | None = None
-) -> None:
+def save_head_png(maps: AttentionMaps, layer: int, head: int, output: Path, style: PictureStyle | None = None) -> None:
     with atomic_path(output) as temporary:
         draw_head(maps, layer, head, style).save(temporary, format="PNG")
 
 
-def save_overview_png(
-    maps: AttentionMaps, output: Path, ctx: JobContext, style: PictureStyle | None = None
-) -> None:
+def save_overview_png(maps: AttentionMaps, output: Path, ctx: JobContext, style: PictureStyle | None = None) -> None:
     with atomic_path(output) as temporary:
         draw_overview(maps, ctx, style).save(temporary, format="PNG")
+
+
+@dataclass(frozen=True, eq=False)
+class PictureJob:
+    """A picture of weights that were read already: of one head, or (``layer`` None) of all."""
+
+    maps: AttentionMaps
+    layer: int | None
+    head: int | None
+    style: PictureStyle
+    output: Path | None = None
+
+
+def run_picture_job(job: PictureJob, ctx: JobContext) -> bytes:
+    """The picture as PNG; also written to ``output`` when that is given."""
+    if job.output is not None and job.output.suffix.lower() != ".png":
+        raise UserError(
+            "A file that ends in {suffix} cannot be written.",
+            "Choose a name that ends in .png.",
+            suffix=job.output.suffix or job.output.name,
+        )
+    ctx.check()
+    if job.layer is None or job.head is None:
+        image = draw_overview(job.maps, ctx, job.style)
+    else:
+        image = draw_head(job.maps, job.layer, job.head, job.style)
+    ctx.check()
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    if job.output is not None:
+        with atomic_path(job.output) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+    return buffer.getvalue()

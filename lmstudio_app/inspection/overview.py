@@ -111,6 +111,5 @@ def _summarise(item: AttentionMap, weights: torch.Tensor) -> tuple[HeadSummary, 
     value, key = words.max(dim=1)
     query = where.gather(1, key[:, None])[:, 0]
     return tuple(
-        HeadSummary(int(q), int(k), float(v), float(s))
-        for q, k, v, s in zip(query, key, value, share, strict=True)
+        HeadSummary(int(q), int(k), float(v), float(s)) for q, k, v, s in zip(query, key, value, share, strict=True)
     )

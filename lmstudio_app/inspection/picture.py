@@ -178,9 +178,9 @@ def _fitted(weights: Weights, height: int, width: int) -> Weights:
     rows, columns = min(weights.shape[0], height), min(weights.shape[1], width)
     if (rows, columns) == weights.shape:
         return weights
-    pooled: Weights = torch.nn.functional.adaptive_max_pool2d(
-        torch.from_numpy(weights)[None], (rows, columns)
-    )[0].numpy()
+    pooled: Weights = torch.nn.functional.adaptive_max_pool2d(torch.from_numpy(weights)[None], (rows, columns))[
+        0
+    ].numpy()
     return pooled
 
 
@@ -219,9 +219,7 @@ def _label_columns(
         image.paste(strip, (round(left + (index + 0.5) * cell - line / 2), round(bottom - strip.height)))
 
 
-def _draw_bar(
-    image: Image, draw: ImageDraw, sheet: _Sheet, box: tuple[int, int, int, int], top: float
-) -> None:
+def _draw_bar(image: Image, draw: ImageDraw, sheet: _Sheet, box: tuple[int, int, int, int], top: float) -> None:
     import numpy as np
 
     x, y, width, height = box

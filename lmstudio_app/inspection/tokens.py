@@ -53,10 +53,7 @@ def _reserved_positions(model: Any) -> int:
     """RoBERTa and its kin start to count behind the padding index, so their table is shorter than it
     looks."""
     for name, module in model.named_modules():
-        if (
-            name.endswith("embeddings.position_embeddings")
-            and getattr(module, "padding_idx", None) is not None
-        ):
+        if name.endswith("embeddings.position_embeddings") and getattr(module, "padding_idx", None) is not None:
             return int(module.padding_idx) + 1
     return 0
 

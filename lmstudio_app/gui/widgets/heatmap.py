@@ -1,0 +1,311 @@
+"""A heat map of weights between tokens: zoom with the wheel, pan by dragging, and read off any cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QPalette, QResizeEvent
+from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
+
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.colour_bar import ColourBar
+from lmstudio_app.gui.widgets.token_ruler import TokenRuler
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Cell = tuple[int, int]  # query, key
+_NEAREST = 4  # tokens that fill the view at the closest zoom
+
+
+class Heatmap(QWidget):
+    """Importing pyqtgraph, so build it only when it is shown.
+
+    The cell under the mouse is outlined; a click (or an arrow key) keeps one marked when the mouse has left.
+    """
+
+    cell_changed = Signal(object)  # Cell or None: what the read-out should tell
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        import pyqtgraph as pg
+
+        self._pg = pg
+        self._weights: npt.NDArray[np.float32] | None = None
+        self._shades: dict[int, npt.NDArray[np.uint8]] = {}  # by how many tokens one pixel of the image stands for
+        self._shown = 0
+        self._top = 1.0
+        self._lut: npt.NDArray[np.uint8] | None = None
+        self._kept: Cell | None = None
+        self._hovered: Cell | None = None
+        self._rows = TokenRuler(upright=False, parent=self)
+        self._columns = TokenRuler(upright=True, parent=self)
+        self._bar = ColourBar(self)
+        self.view = pg.GraphicsView(self)
+        self.view.setFrameShape(QFrame.Shape.NoFrame)
+        self.view.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._box = pg.ViewBox(enableMenu=False, invertY=True, defaultPadding=0)
+        self.view.setCentralItem(self._box)
+        self._image = pg.ImageItem(axisOrder="row-major")
+        self._box.addItem(self._image)
+        self._outline = pg.QtWidgets.QGraphicsRectItem()
+        self._outline.setZValue(10)
+        self._outline.hide()
+        self._box.addItem(self._outline, ignoreBounds=True)
+        self._box.sigRangeChanged.connect(self._on_range_changed)
+        self.view.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self.view.scene().sigMouseClicked.connect(self._on_mouse_clicked)
+        self.view.viewport().installEventFilter(self)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setAccessibleName(self.tr("Attention of one head"))
+        self.setToolTip("")
+        self._restyle()
+
+    # --- content
+
+    def set_tokens(self, queries: Sequence[str], keys: Sequence[str]) -> None:
+        """Labels of the rows and the columns. The zoom goes back to the whole map."""
+        self._rows.set_labels(queries)
+        self._columns.set_labels(keys)
+        self._kept = self._hovered = None
+        width, height = len(keys), len(queries)
+        self._box.setLimits(
+            xMin=0,
+            yMin=0,
+            xMax=width,
+            yMax=height,
+            minXRange=min(_NEAREST, width),
+            minYRange=min(_NEAREST, height),
+            maxXRange=width,
+            maxYRange=height,
+        )
+        self._lay_out()
+        self.show_all()
+
+    def set_weights(
+        self, weights: npt.NDArray[np.float32], lut: npt.NDArray[np.uint8], top: float | None = None
+    ) -> None:
+        """Float32 ``[query, key]``; the last colour of ``lut`` stands for ``top`` (None: the largest weight)."""
+        self._weights = weights
+        self._lut = lut
+        self._top = max(float(weights.max()) if top is None else top, 1e-9)
+        self._shades.clear()
+        self._shown = 0
+        self._image.setLookupTable(lut)
+        self._bar.set_scale(lut, self._top)
+        self._show_shades()
+        self._mark()
+        self.cell_changed.emit(self.cell)
+
+    def show_all(self) -> None:
+        """Zoom out to the whole map."""
+        if self._rows._labels:
+            self._box.setRange(xRange=(0, len(self._columns._labels)), yRange=(0, len(self._rows._labels)), padding=0)
+
+    @property
+    def cell(self) -> Cell | None:
+        """The cell that the read-out tells about."""
+        return self._hovered or self._kept
+
+    def weight(self, cell: Cell) -> float:
+        assert self._weights is not None
+        return float(self._weights[cell])
+
+    def visible_range(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """First and last query in view, first and last key in view."""
+        (left, right), (upper, lower) = self._box.viewRange()
+        return (upper, lower), (left, right)
+
+    # --- the image: pooled with a maximum while a pixel stands for more than one token
+
+    def _factor(self) -> int:
+        (_, _), (left, right) = self.visible_range()
+        pixels = max(1.0, self.view.width() * self.devicePixelRatio())
+        factor = 1
+        while (right - left) / factor > pixels:
+            factor *= 2
+        return factor
+
+    def _show_shades(self) -> None:
+        if self._weights is None:
+            return
+        factor = self._factor()
+        if factor == self._shown:
+            return
+        if factor not in self._shades:
+            self._shades[factor] = _pooled(_quantised(self._weights, self._top), factor)
+        self._shown = factor
+        self._image.setImage(self._shades[factor], autoLevels=False, levels=(0, 255))
+        rows, columns = self._shades[factor].shape
+        self._image.setRect(QRectF(0, 0, columns * factor, rows * factor))
+
+    # --- geometry
+
+    def _lay_out(self) -> None:
+        """The map as large as fits with its proportions, the rulers and the colour bar around it."""
+        gap = theme.em(self, 0.5)
+        left, roof = self._rows.breadth(), self._columns.breadth()
+        bar = self._bar.sizeHint().width()
+        rows, columns = max(1, len(self._rows._labels)), max(1, len(self._columns._labels))
+        room_x = max(1, self.width() - left - gap - bar)
+        over = self._rows.overhang()
+        room_y = max(1, self.height() - roof - over)
+        cell = min(room_x / columns, room_y / rows)
+        width, height = max(1, round(cell * columns)), max(1, round(cell * rows))
+        x = (self.width() - left - width - gap - bar) // 2
+        self._rows.setGeometry(x, roof - over, left, height + 2 * over)
+        self._columns.setGeometry(x + left - over, 0, width + 2 * over, roof)
+        self.view.setGeometry(x + left, roof, width, height)
+        self._bar.setGeometry(x + left + width + gap, roof, bar, height)
+        self._show_shades()
+
+    def sizeHint(self) -> QSize:
+        return QSize(theme.em(self, 28), theme.em(self, 26))
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(theme.em(self, 12), theme.em(self, 10))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._lay_out()
+
+    def _on_range_changed(self) -> None:
+        (upper, lower), (left, right) = self.visible_range()
+        self._rows.set_range(upper, lower)
+        self._columns.set_range(left, right)
+        self._show_shades()
+
+    # --- the cell
+
+    def _cell_at(self, position: QPointF) -> Cell | None:
+        if self._weights is None or not self._box.sceneBoundingRect().contains(position):
+            return None
+        point = self._box.mapSceneToView(position)
+        query, key = int(point.y()), int(point.x())
+        rows, columns = self._weights.shape
+        return (query, key) if 0 <= query < rows and 0 <= key < columns else None
+
+    def _on_mouse_moved(self, position: QPointF) -> None:
+        self._hover(self._cell_at(position))
+
+    def _on_mouse_clicked(self, event: Any) -> None:
+        self.setFocus(Qt.FocusReason.MouseFocusReason)
+        if event.double():
+            self.show_all()
+        elif event.button() == Qt.MouseButton.LeftButton:
+            self._keep(self._cell_at(event.scenePos()))
+
+    def _hover(self, cell: Cell | None) -> None:
+        if cell != self._hovered:
+            self._hovered = cell
+            self._mark()
+            self.cell_changed.emit(self.cell)
+
+    def _keep(self, cell: Cell | None) -> None:
+        self._kept = cell
+        self._mark()
+        self.cell_changed.emit(self.cell)
+
+    def _mark(self) -> None:
+        cell = self.cell
+        self._rows.mark(cell[0] if cell else None)
+        self._columns.mark(cell[1] if cell else None)
+        self._outline.setVisible(cell is not None)
+        if cell is not None:
+            self._outline.setRect(QRectF(cell[1], cell[0], 1, 1))
+
+    def eventFilter(self, watched: Any, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Leave:
+            self._hover(None)
+        return super().eventFilter(watched, event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        moves = {
+            Qt.Key.Key_Left: (0, -1),
+            Qt.Key.Key_Right: (0, 1),
+            Qt.Key.Key_Up: (-1, 0),
+            Qt.Key.Key_Down: (1, 0),
+        }
+        if self._weights is None:
+            super().keyPressEvent(event)
+        elif event.key() in moves:
+            self._step(*moves[Qt.Key(event.key())])
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self._zoom(0.7)
+        elif event.key() == Qt.Key.Key_Minus:
+            self._zoom(1 / 0.7)
+        elif event.key() in (Qt.Key.Key_0, Qt.Key.Key_Home):
+            self.show_all()
+        elif event.key() == Qt.Key.Key_Escape and self._kept is not None:
+            self._keep(None)
+        else:
+            super().keyPressEvent(event)
+
+    def _step(self, rows: int, columns: int) -> None:
+        """Move the kept cell, and the view with it."""
+        assert self._weights is not None
+        self._hovered = None
+        height, width = self._weights.shape
+        query, key = self._kept or (0, 0)
+        if self._kept is not None:
+            query, key = min(max(query + rows, 0), height - 1), min(max(key + columns, 0), width - 1)
+        (upper, lower), (left, right) = self.visible_range()
+        dx = min(0, key - left) + max(0, key + 1 - right)
+        dy = min(0, query - upper) + max(0, query + 1 - lower)
+        if dx or dy:
+            self._box.translateBy(x=dx, y=dy)
+        self._keep((query, key))
+
+    def _zoom(self, factor: float) -> None:
+        centre = None
+        if self._kept is not None:
+            centre = self._pg.Point(self._kept[1] + 0.5, self._kept[0] + 0.5)
+        self._box.scaleBy((factor, factor), center=centre)
+
+    # --- looks
+
+    def _restyle(self) -> None:
+        palette = self.palette()
+        self.view.setBackground(palette.color(QPalette.ColorRole.Base))
+        self._box.setBorder(self._pg.mkPen(palette.color(QPalette.ColorRole.Mid)))
+        self._outline.setPen(self._pg.mkPen(theme.warning(palette), width=max(2, theme.em(self, 0.13))))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if not hasattr(self, "_outline"):
+            return
+        if event.type() == QEvent.Type.PaletteChange:
+            self._restyle()
+        elif event.type() == QEvent.Type.FontChange:
+            self._lay_out()
+
+    def shutdown(self) -> None:
+        """Take the scene apart while Qt is whole."""
+        self.view.close()
+
+
+def _quantised(weights: npt.NDArray[np.float32], top: float) -> npt.NDArray[np.uint8]:
+    """Places in the colour map: Qt draws an image of bytes without another pass over it."""
+    import numpy as np
+
+    scaled = weights * np.float32(255.0 / top)
+    scaled += np.float32(0.5)
+    np.minimum(scaled, np.float32(255), out=scaled)
+    return scaled.astype(np.uint8)
+
+
+def _pooled(shades: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
+    """The largest of every ``factor`` × ``factor`` cells; the last ones of an odd number are filled up with 0."""
+    import numpy as np
+
+    if factor == 1:
+        return shades
+    rows, columns = -(-shades.shape[0] // factor), -(-shades.shape[1] // factor)
+    padded = np.zeros((rows * factor, columns * factor), dtype=np.uint8)
+    padded[: shades.shape[0], : shades.shape[1]] = shades
+    pooled: npt.NDArray[np.uint8] = padded.reshape(rows, factor, columns, factor).max(axis=(1, 3))
+    return pooled
