@@ -166,11 +166,14 @@ class DelimitedParser:
         return literal
 
 
-def _coverage(lines: Sequence[str], delimiter: str, quoting: bool) -> tuple[float, int]:
-    """Share of the lines that lie in rows of the most common width, and that width."""
+def _coverage(lines: Sequence[str], delimiter: str, quoting: bool, whole: bool) -> tuple[float, int]:
+    """Share of the lines that lie in rows of the most common width, and that width.
+
+    A row that the end of a cut sample (not ``whole``) leaves open does not count.
+    """
     parser = DelimitedParser(delimiter, quoting, None, Findings())
     widths: Counter[int] = Counter()
-    for _, row, raw in parser.feed(1, lines, last=True):
+    for _, row, raw in parser.feed(1, lines, last=whole):
         widths[len(row)] += raw.count("\n") + 1
     if not widths:
         return 0.0, 0
@@ -178,12 +181,12 @@ def _coverage(lines: Sequence[str], delimiter: str, quoting: bool) -> tuple[floa
     return covered / sum(widths.values()), width
 
 
-def _find_delimiter(lines: Sequence[str], default: str) -> str:
+def _find_delimiter(lines: Sequence[str], default: str, whole: bool) -> str:
     """The delimiter that gives the most consistent table; "" when a line is one field."""
     scores: dict[str, float] = {}
     quotings = (True, False) if any('"' in line for line in lines) else (False,)
     for delimiter in DELIMITERS:
-        share, width = max(_coverage(lines, delimiter, quoting) for quoting in quotings)
+        share, width = max(_coverage(lines, delimiter, quoting, whole) for quoting in quotings)
         if width >= 2:
             scores[delimiter] = share + (0.05 if delimiter == default else 0.0)
     if not scores:
@@ -213,11 +216,11 @@ def _tab_quoting(lines: Sequence[str]) -> bool:
 
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     first, body = [field.strip() for field in rows[0]], rows[1:200]
-    if any(_NUMBER.match(field) for field in first) or not all(first) or len(set(first)) != len(first):
+    if any(_NUMBER.match(field) for field in first):
         return False
     if any(field.lower().replace(" ", "_") in _HEADER_WORDS for field in first):
         return True
-    if not body:
+    if not body or not all(first) or len(set(first)) != len(first):
         return False
     for column, name in enumerate(first):
         values = [row[column].strip() for row in body if column < len(row)]
@@ -254,26 +257,30 @@ def find_dialect(
     quoting: bool | None = None,
     header: bool | None = None,
     names: Sequence[str] = (),
+    whole: bool = True,
 ) -> Dialect:
     """The dialect of the sample ``lines``; what is given is not guessed. ``default`` is the usual delimiter.
 
-    ``lines`` must hold at least one that is not blank.
+    ``lines`` must hold at least one that is not blank; they are the ``whole`` file or its beginning.
     """
-    sample = [line for line in lines if line.strip()][:_SAMPLE_LINES]
-    found = _find_delimiter(sample, default)
+    sample = [line for line in lines if line.strip()]
+    whole = whole and len(sample) <= _SAMPLE_LINES
+    sample = sample[:_SAMPLE_LINES]
+    found = _find_delimiter(sample, default, whole)
     chosen = found if delimiter is None else delimiter
     if quoting is None:
         if chosen == "\t":
             quoting = _tab_quoting(sample)
         else:
-            quoting = _coverage(sample, chosen, True)[0] >= _coverage(sample, chosen, False)[0] - 0.1
-    rows = [row for _, row, _ in DelimitedParser(chosen, quoting, None, Findings()).feed(1, sample, last=True)]
+            quoting = _coverage(sample, chosen, True, whole)[0] >= _coverage(sample, chosen, False, whole)[0] - 0.1
+    parser = DelimitedParser(chosen, quoting, None, Findings())
+    rows = [row for _, row, _ in parser.feed(1, sample, last=whole)] or [split_literal(sample[0], chosen)]
     if header is None:
         header = not names and _is_header(rows)
     if header:
         columns = column_names(rows[0])
     else:
-        _, width = _coverage(sample, chosen, quoting)
+        _, width = _coverage(sample, chosen, quoting, whole)
         columns = column_names([""] * max(width, len(names)))
     if names:
         columns = column_names([*names, *([""] * (len(columns) - len(names)))])

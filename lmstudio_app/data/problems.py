@@ -96,9 +96,13 @@ class Findings:
         fix: str | None = None,
         more_fixes: tuple[str, ...] = (),
         severity: str = "warning",
+        times: int = 1,
         **parameters: Any,
     ) -> None:
-        """``template`` may use ``{count}``, ``{row}`` (the first line) and ``{rows}`` (the first few lines)."""
+        """``template`` may use ``{count}``, ``{row}`` (the first line) and ``{rows}`` (the first few lines).
+
+        ``times`` counts rows that are not told one by one.
+        """
         known = self._problems.get(kind)
         if known is None:
             self._problems[kind] = {
@@ -110,10 +114,10 @@ class Findings:
                 "more_fixes": more_fixes,
                 "severity": severity,
                 "rows": [] if row is None else [row],
-                "count": 1,
+                "count": times,
             }
             return
-        known["count"] += 1
+        known["count"] += times
         if row is not None and len(known["rows"]) < _ROWS_KEPT:
             known["rows"].append(row)
 

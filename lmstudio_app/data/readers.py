@@ -95,7 +95,7 @@ def _encoding(path: Path, chosen: str | None, findings: Findings, ctx: JobContex
 
 
 def _sample_lines(path: Path, encoding: Encoding) -> list[str]:
-    return decode_sample(read_sample(path, SAMPLE), encoding)
+    return decode_sample(read_sample(path), encoding)
 
 
 def _is_tabbed(path: Path, encoding: Encoding) -> bool:
@@ -113,7 +113,8 @@ def _import_delimited(
     findings: Findings,
     ctx: JobContext,
 ) -> Dialect:
-    lines = _sample_lines(path, encoding)
+    sample = read_sample(path)
+    lines = decode_sample(sample, encoding)
     if not any(line.strip() for line in lines):
         raise UserError("{path} holds no rows.", "Choose a file with data.", path=str(path))
     quoting = options.get("quoting")
@@ -125,6 +126,7 @@ def _import_delimited(
         quoting=None if quoting is None else quoting == "double",
         header=options.get("header"),
         names=options.get("names", ()),
+        whole=len(sample) < SAMPLE,
     )
     _note_dialect(dialect, default, options, findings)
     parser = DelimitedParser(dialect.delimiter, dialect.quoting, dialect.width, findings)

@@ -9,7 +9,7 @@ from typing import Any
 from lmstudio_app.data.problems import Findings, Problem
 from lmstudio_app.data.statistics import Duplicates
 
-_MANY_CLASSES = 100
+MANY_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def note_labels(balances: Sequence[Mapping[str, int]], column: str, findings: Fi
             column=column,
             label=next(iter(train)),
         )
-    if len(train) > _MANY_CLASSES:
+    if len(train) > MANY_CLASSES:
         findings.add(
             "many_classes",
             "Column {column} has {classes} different values, so it may not be a label.",

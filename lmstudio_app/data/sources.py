@@ -284,12 +284,16 @@ def _check_same_columns(datasets: Sequence[Dataset], paths: Sequence[Path]) -> N
 
 
 def _unified(dataset: Dataset, mixed: Mapping[str, set[str]]) -> Dataset:
-    from datasets import Value
+    """The same rows with common types. Only the columns named in ``mixed`` are copied into memory."""
+    import pyarrow as pa
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
 
-    features = dataset.features.copy()
+    table = dataset.data.table.replace_schema_metadata(None)
     for name, kinds in mixed.items():
-        features[name] = Value("float64" if kinds <= {"int64", "float64"} else "string")
-    return dataset.cast(features)
+        kind = pa.float64() if kinds <= {"int64", "float64"} else pa.string()
+        table = table.set_column(table.schema.get_field_index(name), name, table.column(name).cast(kind))
+    return Dataset(InMemoryTable(table))
 
 
 def _read_parallel(source: Mapping[str, Any], ctx: JobContext, options: ReadOptions, base: Path | None) -> Table:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data import arrow_tables
 from lmstudio_app.data.columns import ColumnSpec, resolve_columns
 from lmstudio_app.data.problems import Findings
-from lmstudio_app.data.reports import DataReport, DroppedRow, note_duplicates, note_labels
+from lmstudio_app.data.reports import MANY_CLASSES, DataReport, DroppedRow, note_duplicates, note_labels
 from lmstudio_app.data.sources import ReadOptions, Table, read_table
 from lmstudio_app.data.statistics import (
     arrow_column,
@@ -298,16 +298,17 @@ def _without_missing(side: _Side, wanted: Sequence[ColumnSpec], findings: Findin
             continue
         column = side.columns[spec.name]
         missing = _missing(side.column(spec.name))
-        for row in np.flatnonzero(missing & keep):
+        rows = np.flatnonzero(missing & keep)
+        for at, row in enumerate(rows[:_ROWS_LISTED]):
             file, line = side.table.line(int(row))
             findings.add(
                 f"missing:{spec.name}",
                 "Rows without a value in {column}, left out: {count} (line {rows}).",
                 row=line,
+                times=1 if at < _ROWS_LISTED - 1 else len(rows) - at,
                 column=column,
             )
-            if len(dropped) < _ROWS_LISTED:
-                dropped.append(DroppedRow(str(file), line, column))
+            dropped.append(DroppedRow(str(file), line, column))
         keep &= ~missing
     return _Side(side.table, side.columns, side.rows[keep], side.texts)
 
@@ -348,7 +349,9 @@ def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
         return np.zeros(0, dtype=bool)
     present, first, sizes = first_rows(side.texts)
     strata = codes(side.column(label))[first] if label is not None else np.zeros(len(first), dtype=np.int64)
-    start = splitmix64(np.array([config.seed + 1], dtype=np.uint64))[0]
+    if int(strata.max()) > MANY_CLASSES:  # numbers rather than classes
+        strata = np.zeros_like(strata)
+    start = splitmix64(np.array([(config.seed + 1) % 2**64], dtype=np.uint64))[0]
     order = splitmix64(first.astype(np.uint64) + np.uint64(1) ^ start)
     chosen = np.zeros(len(first), dtype=bool)
     for stratum in np.unique(strata):
