@@ -18,7 +18,11 @@ HOME_VARIABLE = "LMSTUDIO_APP_HOME"
 def home() -> Path:
     """The folder of models, runs and settings: ``$LMSTUDIO_APP_HOME``, or the system's place for user data."""
     override = os.environ.get(HOME_VARIABLE)
-    return Path(override).expanduser().resolve() if override else Path(platformdirs.user_data_dir("lmstudio-app", appauthor=False))
+    return (
+        Path(override).expanduser().resolve()
+        if override
+        else Path(platformdirs.user_data_dir("lmstudio-app", appauthor=False))
+    )
 
 
 def models_folder() -> Path:

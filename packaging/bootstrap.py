@@ -54,17 +54,19 @@ def go_on_in_a_newer_python() -> int:
     return subprocess.call([found, *sys.argv])
 
 
-def see_to_venv_module(system: str) -> None:
-    """Debian and Ubuntu keep ``ensurepip`` in a package of its own: installed when root, else named."""
+def missing_venv_packages(system: str) -> list[str]:
+    """Debian and Ubuntu keep ``ensurepip`` in a package of its own; its name, when it is not installed.
+
+    Raises :class:`SetupError` on other systems, where its name is not known.
+    """
     if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
-        return
+        return []
     if system != "debian":
         raise SetupError(
             "This Python cannot make virtual environments: its module ensurepip is missing.",
             "Install the part of it that has ensurepip (its name often ends in -venv or -pip).",
         )
-    name = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
-    install_packages([name], system, "Python's module for virtual environments is missing")
+    return [f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"]
 
 
 def install_packages(names: list[str], system: str, why: str) -> None:
@@ -113,34 +115,42 @@ def apt_install(names: list[str]) -> str:
     return said or "apt-get failed without a word."
 
 
-def see_to_system_libraries(command: str, system: str) -> None:
-    """Qt's system libraries and the fonts, for what ``command`` will do.
+def library_groups(command: str) -> tuple[list[str], list[str]]:
+    """The groups of :data:`system_libraries.NEEDS` that ``command`` cannot do without, and those it can.
 
-    Raises :class:`SetupError` when a library is missing and cannot be installed. Fonts can be done without,
-    and so can the X server, which only a few tests need (the others use Qt's offscreen platform): these are
-    only named.
+    A window looks worse without fonts. Tests use Qt's offscreen platform; only a few need an X server.
     """
-    required_groups, optional_groups = ["base"], ["fonts"]
+    if not sys.platform.startswith("linux"):
+        return [], []
     if command == "test":
-        optional_groups += ["x11", "tests"]
-    else:
-        required_groups.append(session_type())
-    why = "Qt needs system libraries that are missing"
+        return ["base"], ["fonts", "x11", "tests"]
+    if command == "start" and display_problem():
+        return [], []  # no window will open, and nothing else needs Qt
+    return ["base", session_type()], ["fonts"]
+
+
+def see_to_system_packages(command: str, system: str) -> None:
+    """Have what ``command`` needs from the system: Python's venv module, Qt's libraries, fonts.
+
+    Raises :class:`SetupError` when something necessary is missing and cannot be installed.
+    """
+    required_groups, optional_groups = library_groups(command)
     required, optional = system_libraries.missing(required_groups), system_libraries.missing(optional_groups)
-    if required:
-        install_packages(system_libraries.packages(required + optional, system), system, why)
-    elif optional:
+    names = missing_venv_packages(system) + system_libraries.packages(required, system)
+    wishes = system_libraries.packages(optional, system)
+    if names:
+        install_packages(names + wishes, system, "Packages of the system that are needed are missing")
+    elif wishes:
         try:
-            install_packages(
-                system_libraries.packages(optional, system), system, "Some fonts or display libraries are missing"
-            )
+            install_packages(wishes, system, "Fonts or libraries of the display are missing")
         except SetupError as problem:
             say(f"note:  {problem}")
-    still = " ".join(need.library for need in system_libraries.missing(required_groups))
+    importlib.invalidate_caches()
+    still = [need.library for need in system_libraries.missing(required_groups)] + missing_venv_packages(system)
     if still:
         raise SetupError(
-            f"{why}, also after their packages were installed: {still}",
-            "Find these files on this system, and add their folder to the loader's (ldconfig).",
+            f"Still missing after the installation: {' '.join(still)}",
+            "Libraries must be where the loader looks (ldconfig); ensurepip where this Python looks.",
         )
 
 
@@ -195,10 +205,7 @@ def run(command: str, arguments: list[str]) -> int:
     if sys.version_info < OLDEST_PYTHON:
         return go_on_in_a_newer_python()
     system = system_libraries.family() if sys.platform == "linux" else ""
-    see_to_venv_module(system)
-    windowless = command == "start" and display_problem()
-    if sys.platform == "linux" and not windowless:
-        see_to_system_libraries(command, system)
+    see_to_system_packages(command, system)
     set_up([] if command == "start" else ["dev"])
     if command == "start":
         return start(arguments)

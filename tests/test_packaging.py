@@ -199,7 +199,7 @@ def test_without_root_the_missing_packages_and_the_command_are_named(checkout: P
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     sentence, remedy = done.stderr.strip().splitlines()
-    assert sentence.startswith("error: Qt needs system libraries that are missing: ")
+    assert sentence.startswith("error: Packages of the system that are needed are missing: ")
     assert "libmade-up1" in sentence
     assert "sudo apt-get install" in remedy
     assert "libmade-up1" in remedy
