@@ -187,8 +187,28 @@ def token_lengths(dataset: Dataset, column: str, tokenizer: Any, ctx: JobContext
 
 
 def _fast_lengths(backend: Any, batch: list[str]) -> list[int]:
-    """Lengths by the Rust tokenizer itself: no Python lists of ids are built."""
-    return [sum(encoding.attention_mask) for encoding in backend.encode_batch_fast(batch)]
+    """Lengths by the Rust tokenizer itself: no Python lists of ids are built.
+
+    Truncation and padding that an earlier call left switched on are counted out rather than switched off: the
+    tokenizer may be at work in another thread.
+    """
+    truncation = backend.truncation
+    encodings = backend.encode_batch_fast(batch)
+    if truncation is None:
+        return [sum(encoding.attention_mask) for encoding in encodings]
+    return [
+        sum(_content(part) for part in (encoding, *encoding.overflowing))
+        - truncation["stride"] * len(encoding.overflowing)
+        + sum(encoding.attention_mask)
+        - _content(encoding)
+        for encoding in encodings
+    ]
+
+
+def _content(encoding: Any) -> int:
+    """Tokens that are neither padding nor special."""
+    pairs = zip(encoding.attention_mask, encoding.special_tokens_mask, strict=True)
+    return sum(mask and not special for mask, special in pairs)
 
 
 def character_lengths(dataset: Dataset, column: str) -> Integers:
