@@ -102,7 +102,8 @@ def guess_columns(table: Dataset | Sequence[str], wanted: Sequence[ColumnSpec]) 
     missing = [spec for spec in wanted if spec.name not in found and spec.required]
     free = [name for name in names if name not in found.values()]
     content = {} if is_names or not missing else _look(table, free)
-    for spec in sorted(missing, key=lambda spec: spec.type != "label"):
+    first = "text" if len(free) == 1 else "label"
+    for spec in sorted(missing, key=lambda spec: spec.type != first):
         column = _by_content(spec, free, content)
         if column is None and spec.type == "text" and len(free) == 1:
             column = free[0]

@@ -25,6 +25,7 @@ from lmstudio_app.data.statistics import (
     find_duplicates,
     first_rows,
     joint_text_codes,
+    missing,
 )
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_folder
@@ -277,18 +278,6 @@ def _label_name(wanted: Sequence[ColumnSpec], columns: Mapping[str, str]) -> str
     return next((spec.name for spec in wanted if spec.type == "label" and spec.name in columns), None)
 
 
-def _missing(column: pa.ChunkedArray) -> Any:
-    """A boolean array: null, NaN, or nothing but white space."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    mask = pc.is_null(column, nan_is_null=True)
-    if pa.types.is_string(column.type):
-        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
-        mask = pc.or_kleene(mask, pc.fill_null(blank, True))
-    return mask.to_numpy()
-
-
 def _without_missing(side: _Side, wanted: Sequence[ColumnSpec], findings: Findings, dropped: list[DroppedRow]) -> _Side:
     import numpy as np
 
@@ -297,8 +286,8 @@ def _without_missing(side: _Side, wanted: Sequence[ColumnSpec], findings: Findin
         if spec.name not in side.columns or not spec.required:
             continue
         column = side.columns[spec.name]
-        missing = _missing(side.column(spec.name))
-        rows = np.flatnonzero(missing & keep)
+        empty = missing(side.column(spec.name))
+        rows = np.flatnonzero(empty & keep)
         for at, row in enumerate(rows[:_ROWS_LISTED]):
             file, line = side.table.line(int(row))
             findings.add(
@@ -309,7 +298,7 @@ def _without_missing(side: _Side, wanted: Sequence[ColumnSpec], findings: Findin
                 column=column,
             )
             dropped.append(DroppedRow(str(file), line, column))
-        keep &= ~missing
+        keep &= ~empty
     return _Side(side.table, side.columns, side.rows[keep], side.texts)
 
 

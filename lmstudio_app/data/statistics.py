@@ -81,6 +81,19 @@ def text_codes(columns: Sequence[pa.ChunkedArray]) -> Integers:
     return found - int(found.min(initial=0)) if len(found) else found
 
 
+def missing(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """A boolean array: null, NaN, or nothing but white space."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    mask = pc.is_null(column, nan_is_null=True)
+    if pa.types.is_string(column.type):
+        blank = pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
+        mask = pc.or_kleene(mask, pc.fill_null(blank, True))
+    return np.asarray(mask.to_numpy(), dtype=bool)
+
+
 def first_rows(numbers: Integers) -> tuple[Integers, Integers, Integers]:
     """Of codes counted from 0: the codes that occur, the first row of each, and its number of rows.
 

@@ -1,0 +1,113 @@
+"""``lmstudio-app datasets``: what a person reads and what a program parses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lmstudio_app.cli import main
+
+
+@pytest.fixture
+def odd_file(tmp_path: Path) -> Path:
+    path = tmp_path / "odd.csv"
+    lines = ["text;label", *(f"电影很好看，第{i}集;{i % 2}" for i in range(12)), "短", ";1"]
+    path.write_bytes("\n".join(lines).encode("gbk"))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    code = main(["datasets", *args])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_list_names_every_bundled_set_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["NAME", "uci-sentiment", "uci-imdb", "uci-amazon"]
+    assert "CC BY 4.0" in out
+    entries = json.loads(run(capsys, "list", "--json")[1])
+    assert entries[0]["rows"] == 2000
+    assert "KDD 2015" in entries[0]["attribution"]
+
+
+def test_preview_of_a_bundled_set(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "preview", "uci-sentiment", "--rows", "2")
+    assert code == 0
+    assert "2,000 rows, read as tsv, UTF-8, columns separated by tab" in out
+    assert "label (int64)  -> label" in out
+    assert "0: 1,000 (50.0 %)" in out
+    assert "17 rows repeat an earlier text" in out
+
+
+def test_preview_tells_what_is_odd_and_which_option_mends_it(
+    capsys: pytest.CaptureFixture[str], odd_file: Path
+) -> None:
+    code, out, _ = run(capsys, "preview", str(odd_file))
+    assert code == 0
+    assert "it was read as GB18030 (Chinese). (try --encoding" in out
+    assert "separated by semicolon, not by comma. (try --delimiter ',')" in out
+    assert "do not have 2 fields, set aside: 1 (line 14)" in out
+    assert "text (string, 1 empty)  -> text" in out
+    assert "rows set aside are in" in out
+    values: dict[str, Any] = json.loads(run(capsys, "preview", str(odd_file), "--json", "--rows", "1")[1])
+    assert values["first_rows"] == [{"text": "电影很好看，第0集", "label": 0}]
+    assert values["mapping"] == {"text": "text", "label": "label"}
+    assert values["class_balance"] == {"1": 7, "0": 6}
+    assert values["facts"]["encoding"] == "gb18030"
+    assert {problem["kind"] for problem in values["problems"]} == {"encoding", "delimiter", "ragged"}
+    aside = [json.loads(line) for line in Path(values["set_aside_files"][0]).read_text("utf-8").splitlines()]
+    assert [(row["line"], row["raw"]) for row in aside] == [(14, "短")]
+
+
+def test_preview_obeys_the_reading_options(capsys: pytest.CaptureFixture[str], odd_file: Path) -> None:
+    _, out, _ = run(capsys, "preview", str(odd_file), "--delimiter", "|", "--no-header", "--json")
+    values = json.loads(out)
+    assert list(values["columns"]) == ["column 1"]
+    assert values["rows"] == 15
+
+
+def test_preview_of_several_files_is_one_table(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{name} one,1\n{name} two,1\n")
+    files = [str(tmp_path / "a.csv"), str(tmp_path / "b.csv")]
+    values = json.loads(run(capsys, "preview", *files, "--json")[1])
+    assert (values["rows"], values["class_balance"]) == (4, {"1": 4})
+    assert [problem["kind"] for problem in values["problems"]] == ["one_class"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["preview", "uci-imbd"], "error: There is no data set or file uci-imbd. Did you mean uci-imdb?"),
+        (["preview", "uci-imdb", "--task", "nothing"], "error: There is no task nothing."),
+        (["preview"], "error: the following arguments are required: REF"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], args: list[str], message: str
+) -> None:
+    try:
+        code = main(["datasets", *args])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    captured = capsys.readouterr()
+    assert code == 2
+    assert captured.err.startswith(message)
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+
+
+def test_list_needs_no_heavy_library() -> None:
+    script = (
+        "import sys; from lmstudio_app.cli import main; main(['datasets', 'list']);"
+        "print(sorted({'torch', 'transformers', 'datasets', 'pyarrow', 'PySide6'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
