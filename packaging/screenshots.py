@@ -1,0 +1,222 @@
+"""Drive the real window through the main job and save a picture of every step.
+
+    .venv/bin/python packaging/screenshots.py packaging/screenshots
+    .venv/bin/python packaging/screenshots.py /tmp/pictures --size 1920x1080 --theme dark
+
+Works on any display, and without one (then Qt draws in memory). Settings and runs live in a folder of its own that is
+removed afterwards; the starter encoder is taken from your models when it is there, and is fetched otherwise. Look at
+the pictures before you commit them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from lmstudio_app import display, settings  # noqa: E402 - the checkout that this file is in
+
+MODEL = "starter:encoder"
+DATA = "uci-sentiment"
+SENTENCE = "The plot is thin, but I loved every minute of it."
+TRAINING = {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-4, "max_length": 64, "seed": 42}
+LARGEST = 200_000  # bytes of one picture
+PATIENCE = 900.0  # seconds for one step
+
+
+class Stage:
+    """The window, a folder for the pictures, and ways to wait without stopping the event loop."""
+
+    def __init__(self, app: Any, window: Any, folder: Path) -> None:
+        self.app = app
+        self.window = window
+        self.folder = folder
+
+    def wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.app.processEvents()
+            time.sleep(0.01)
+
+    def wait_for(self, what: str, condition: Callable[[], Any]) -> None:
+        """Raises ``SystemExit`` when ``condition`` stays false, or when the window shows an error."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            self.wait(0.05)
+            self.fail_on_error(what)
+            if time.monotonic() > end:
+                self.save("failed")
+                raise SystemExit(f"Waited {PATIENCE:.0f} s for: {what}. See {self.folder / 'failed.png'}")
+        self.fail_on_error(what)
+
+    def fail_on_error(self, what: str) -> None:
+        from lmstudio_app.gui.dialogs import ErrorDialog
+
+        for dialog in self.window.findChildren(ErrorDialog):
+            if dialog.isVisible():
+                raise SystemExit(f"{what}: {dialog.error.message} {dialog.error.remedy}")
+
+    def wait_until_idle(self) -> None:
+        """Nothing runs any more, and what the last job found is drawn."""
+        runners = self.window.services.runners()
+        self.wait(0.3)
+        self.wait_for("the last job", lambda: not any(runner.busy for runner in runners))
+        self.wait(0.7)
+
+    def save(self, name: str) -> None:
+        self.window.statusBar().clearMessage()
+        self.app.processEvents()
+        path = self.folder / f"{name}.png"
+        path.write_bytes(small_png(self.window.grab().toImage()))
+        print(f"{path}  {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+def small_png(image: Any) -> bytes:
+    """The picture as PNG below :data:`LARGEST`: as it is if that is small enough, else with a palette."""
+    from PIL import Image
+    from PySide6.QtGui import QImage
+
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
+    size, stride = (image.width(), image.height()), image.bytesPerLine()
+    picture = Image.frombytes("RGB", size, bytes(image.constBits()), "raw", "RGB", stride)
+    for colours in (None, 256, 128, 64):
+        reduced = picture if colours is None else picture.quantize(colours, dither=Image.Dither.NONE)
+        buffer = io.BytesIO()
+        reduced.save(buffer, "PNG", optimize=True)
+        if buffer.tell() <= LARGEST:
+            break
+    return buffer.getvalue()
+
+
+def lend_models(models: Path) -> None:
+    """Let the folder of this run see the models that are on the computer already."""
+    here = settings.models_folder()
+    if models != here and models.is_dir():
+        here.mkdir(parents=True, exist_ok=True)
+        for folder in models.iterdir():
+            if (folder / "config.json").is_file():
+                (here / folder.name).symlink_to(folder, target_is_directory=True)
+
+
+def play(stage: Stage) -> None:
+    """The main job, as a person would click it."""
+    window = stage.window
+    stage.wait(1.0)
+
+    window.open_model(MODEL)
+    stage.wait_for("the model", lambda: window.model is not None)
+    stage.wait_until_idle()
+    stage.save("1-model")
+
+    window.open_data(DATA)
+    stage.wait_for("the data", lambda: window.data is not None)
+    stage.wait_until_idle()
+    stage.save("2-data")
+
+    tab = window.show_tab("train")
+    stage.wait_until_idle()
+    values = tab.panel.values()
+    values["training"] |= TRAINING
+    tab.panel.restore(values, advanced_open=False)
+    results: list[Any] = []
+    tab.run_finished.connect(results.append)
+    handle = tab.start()
+    reached: list[float] = []
+    handle.event.connect(lambda events: reached.extend(share_done(event) for event in events))
+    stage.wait_for("half of the training", lambda: max(reached, default=0.0) > 0.5)
+    stage.wait(0.5)
+    stage.save("3-training")
+    stage.wait_for("the training", lambda: results)
+    stage.wait_until_idle()
+    stage.save("4-trained")
+    show_results(tab)
+    stage.wait(0.7)
+    stage.save("5-results")
+
+    before = window.model
+    tab.try_requested.emit(str(results[0].model_folder))
+    stage.wait_for("the trained model", lambda: window.model is not before and window.current_tab == "sentiment")
+    sentiment = window.tab("sentiment")
+    for text in ("I hate this movie.", "An excellent phone, I am very happy with it.", SENTENCE):
+        sentiment.one.set_text(text)
+        stage.wait_until_idle()
+    stage.save("6-sentiment")
+
+    sentiment.inspect_requested.emit(SENTENCE)
+    attention = window.tab("attention")
+    stage.wait_for("the attention", lambda: attention.maps is not None and attention.head_view is not None)
+    stage.wait_until_idle()
+    stage.save("7-attention")
+
+
+def share_done(event: Any) -> float:
+    total = getattr(event, "total_steps", 0)
+    return event.step / total if total else 0.0
+
+
+def show_results(tab: Any) -> None:
+    """Turn to the page of the run view that shows the confusion matrix and the worst examples."""
+    from PySide6.QtWidgets import QTabBar
+
+    (bar,) = tab.view.findChildren(QTabBar)
+    bar.setCurrentIndex(1)
+
+
+def read_size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()):
+        raise argparse.ArgumentTypeError("write the size as 1280x800")
+    return int(width), int(height)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="OUT_DIR")
+    parser.add_argument("--size", type=read_size, default=(1280, 800), metavar="WIDTHxHEIGHT")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
+    parser.add_argument("--language", choices=("en",), default="en", help="numbers and dates, too")
+    options = parser.parse_args()
+    if display.display_problem():
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    models = settings.models_folder()
+
+    from PySide6.QtCore import QLocale
+    from PySide6.QtWidgets import QApplication
+
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="lmstudio-app-", ignore_cleanup_errors=True) as home:
+        os.environ[settings.HOME_VARIABLE] = home
+        lend_models(models)
+        QLocale.setDefault(QLocale(options.language))
+        app = QApplication(["lmstudio-app"])
+        app.setApplicationName("lmstudio-app")
+        chosen = settings.Settings()
+        chosen.set("window.theme", options.theme)
+
+        from lmstudio_app.gui.main_window import MainWindow
+
+        window = MainWindow()
+        window.resize(*options.size)
+        window.show()
+        stage = Stage(app, window, options.folder)
+        try:
+            play(stage)
+        finally:
+            for runner in window.services.runners():
+                runner.cancel_all()
+            stage.wait(0.2)
+            window.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
