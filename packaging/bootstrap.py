@@ -219,6 +219,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("command", choices=("start", "test", "setup"))
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="go to pytest")
     options = parser.parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a terminal that lacks a sign shows "?" and goes on
     try:
         return run(options.command, options.arguments)
     except SetupError as problem:

@@ -239,7 +239,7 @@ def pip_problem(said: str) -> tuple[str, str]:
     if missing:
         return (
             f"pip found no {missing.group(1)} for Python {sys.version.split()[0]} on this system.",
-            "Check pip's settings (python3 -m pip config list), or use another Python (3.11 to 3.13), "
+            "Check pip's settings (python3 -m pip config list), or use another Python (3.11 to 3.14), "
             "for example: python3.12 packaging/bootstrap.py start",
         )
     last = "\n".join(said.splitlines()[-12:])

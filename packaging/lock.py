@@ -26,7 +26,7 @@ CONSTRAINTS = ROOT / "packaging" / "constraints.txt"
 HEADER = """\
 # Every version that installing lmstudio-app may bring along, on any system. Written by packaging/lock.py.
 """
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # (sys_platform, platform_system, os_name, platform_machine)
 SYSTEMS = (
     ("linux", "Linux", "posix", "x86_64"),
