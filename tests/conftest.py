@@ -48,10 +48,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def app_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder of the app, new and empty for every test."""
-    home = tmp_path / "lmstudio-app-home"
-    home.mkdir()
+def app_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder of the app, new and empty for every test (and not within ``tmp_path``)."""
+    home = tmp_path_factory.mktemp("app-home")
     monkeypatch.setenv("LMSTUDIO_APP_HOME", str(home))
     return home
 
