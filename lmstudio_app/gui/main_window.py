@@ -37,6 +37,7 @@ from PySide6.QtWidgets import (
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
+from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.job_strip import JobStrip
@@ -145,6 +146,7 @@ class MainWindow(QMainWindow):
 
     def warm_up(self) -> None:
         """Import the heavy libraries beside the window, before the first job needs them."""
+        self.background_runner.start(import_pyqtgraph, None, quiet=True)
         self.background_runner.start(load_libraries, None, quiet=True)
 
     # --- building

@@ -15,6 +15,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication, QStyleFactory, QWidget
 
+from lmstudio_app.assets import resource
 from lmstudio_app.settings import Settings
 
 THEMES = ("system", "light", "dark")
@@ -185,7 +186,9 @@ def _style_sheet(palette: QPalette, line: float) -> str:
     def name(role: QPalette.ColorRole) -> str:
         return palette.color(role).name()
 
-    radius, pad = round(line * 0.35), round(line * 0.3)
+    radius, pad, box = round(line * 0.35), round(line * 0.3), round(line * 0.85)
+    edge = name(QPalette.ColorRole.Dark)  # Fusion draws it darker than the window: invisible on a dark one
+    tick = resource("icons", "tick.svg").as_posix()
     accent = name(QPalette.ColorRole.Highlight)
     pressed = palette.color(QPalette.ColorRole.Highlight).darker(115).name()
     hover = palette.color(QPalette.ColorRole.Highlight).lighter(108).name()
@@ -204,6 +207,12 @@ def _style_sheet(palette: QPalette, line: float) -> str:
             color: {_DISABLED_TEXT["dark" if is_dark(palette) else "light"]};
             border-color: {name(QPalette.ColorRole.Mid)}; }}
         QStatusBar::item {{ border: none; }}
+        QCheckBox::indicator {{ width: {box}px; height: {box}px; border-radius: {round(radius * 0.5)}px;
+            border: 1px solid {edge}; background: {name(QPalette.ColorRole.Base)}; }}
+        QCheckBox::indicator:hover {{ border-color: {name(QPalette.ColorRole.Accent)}; }}
+        QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent}; image: url("{tick}"); }}
+        QCheckBox::indicator:disabled {{ border-color: {name(QPalette.ColorRole.Mid)}; }}
+        QCheckBox::indicator:checked:disabled {{ background: {name(QPalette.ColorRole.Dark)}; }}
     """
 
 

@@ -15,9 +15,10 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Evaluated, Event, Status
+from lmstudio_app.events import Event, Status
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets import recipe_panel
@@ -49,6 +50,9 @@ class TrainTab(QWidget):
         self._live: RunCurves | None = None
         self._runs: list[RunSummary] = []
         self._select_newest = False
+        self._is_preparing = False
+        self._is_shut_down = False
+        self._last_summary = 0.0
         self._view: RunView | None = None
         self.panel = RecipePanel(self)
         self.panel.setMinimumWidth(theme.characters(self, 42))
@@ -108,6 +112,7 @@ class TrainTab(QWidget):
         return ""
 
     def shutdown(self) -> None:
+        self._is_shut_down = True
         if self._view is not None:
             self._view.shutdown()
 
@@ -126,13 +131,24 @@ class TrainTab(QWidget):
             self._view.inspect_requested.connect(lambda folder, text: self.inspect_requested.emit(str(folder), text))
             if self._live is not None:
                 self._view.show_run(self._live, None, live=True)
+            self._update_buttons()
             self._refresh_runs(select_newest=self._live is None)
         return self._view
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._view is None:
-            QTimer.singleShot(0, self, lambda: self.view)  # the page is painted first
+        if self._view is None and not self._is_preparing:
+            self._is_preparing = True
+            if is_pyqtgraph_imported():
+                QTimer.singleShot(0, self, self._build_view)  # the page is painted first
+            else:
+                handle = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
+                handle.succeeded.connect(self._build_view)
+
+    def _build_view(self) -> None:
+        self._is_preparing = False
+        if not self._is_shut_down:
+            self.view.show()
 
     # --- running
 
@@ -208,7 +224,7 @@ class TrainTab(QWidget):
 
     def _summary_is_due(self) -> bool:
         now = time.monotonic()
-        due = now - getattr(self, "_last_summary", 0.0) > 1.0
+        due = now - self._last_summary > 1.0
         if due:
             self._last_summary = now
         return due
@@ -243,6 +259,16 @@ class TrainTab(QWidget):
         self.panel.set_state(state, can_start=self._model is not None and self._data is not None)
         if self._view is not None:
             self._view.set_busy(self._handle is not None)
+            self._view.show_hint(self._next_step())
+
+    def _next_step(self) -> str:
+        if self._model is None and self._data is None:
+            return self.tr("Choose a model and data first; the buttons on the left go there.")
+        if self._model is None:
+            return self.tr("Choose a model first; the button on the left goes there.")
+        if self._data is None:
+            return self.tr("Choose data first; the button on the left goes there.")
+        return self.tr("Ready: press “Start training” and watch the loss fall.")
 
     # --- older runs
 
@@ -274,7 +300,3 @@ class TrainTab(QWidget):
 
         if self._handle is None:
             self._run(TrainRequest(None, run.folder, resume=True), self.view.curves)
-
-    @property
-    def last_evaluation(self) -> Evaluated | None:
-        return self._live.evaluations[-1] if self._live is not None and self._live.evaluations else None

@@ -53,8 +53,8 @@ class ConfusionMatrix(QWidget):
         left = min(widest, self.width() * 0.3) + line * 2.0
         top = line * 2.6
         count = max(1, len(self._labels))
-        cell_width = min((self.width() - left - 1) / count, line * 9)
-        cell_height = min((self.height() - top - 1) / count, line * 5)
+        cell_width = min((self.width() - left - 1) / count, line * 16)
+        cell_height = min((self.height() - top - 1) / count, cell_width * 0.8)
         return QRectF(left, top, cell_width * count, cell_height * count), cell_width, cell_height
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -67,7 +67,7 @@ class ConfusionMatrix(QWidget):
         line = QFontMetricsF(self.font()).height()
         self._paint_titles(painter, grid, width, height, line)
         back = palette.color(QPalette.ColorRole.Base)
-        accent = palette.color(QPalette.ColorRole.Highlight)
+        accent = palette.color(QPalette.ColorRole.Highlight).darker(115)
         text = palette.color(QPalette.ColorRole.Text)
         bright = palette.color(QPalette.ColorRole.HighlightedText)
         number_font = QFont(self.font())
@@ -76,7 +76,7 @@ class ConfusionMatrix(QWidget):
             total = sum(counts) or 1
             for column, count in enumerate(counts):
                 cell = QRectF(grid.left() + column * width, grid.top() + row * height, width, height)
-                fill = theme.blend(accent, back, 0.04 + 0.9 * count / total)
+                fill = theme.blend(accent, back, 0.05 + 0.95 * count / total)
                 painter.setPen(QPen(back, 2))
                 painter.setBrush(fill)
                 painter.drawRoundedRect(cell.adjusted(1, 1, -1, -1), line * 0.25, line * 0.25)

@@ -59,6 +59,7 @@ class LiveChart(QFrame):
         self._mark_positions: tuple[float, ...] = ()
         self._log = False
         self._hover: float | None = None
+        self._extent = 1.0
         self._x_range: tuple[float, float] | None = None
         self.dirty = True
         self.setProperty("card", True)
@@ -152,6 +153,10 @@ class LiveChart(QFrame):
             self.plot.getPlotItem().setLogMode(x=False, y=log)
             self.dirty = True
 
+    def set_extent(self, extent: float) -> None:
+        """The x at which the run ends: a chart with few points shows as much of it as the others."""
+        self._extent = extent
+
     def set_x_range(self, x_range: tuple[float, float] | None) -> None:
         """Show this range of x; None: everything there is."""
         if x_range != self._x_range:
@@ -161,7 +166,7 @@ class LiveChart(QFrame):
     def refresh(self) -> None:
         """Draw what came since the last time: of each curve no more points than there are pixels to show them."""
         self.dirty = False
-        low, high = self._x_range or self._full_range()
+        low, high = self._x_range or (0.0, self._extent)
         self._view.setXRange(low, high, padding=0.0 if self._x_range else 0.02)
         limit = max(200, self.plot.width())
         lowest, highest = np.inf, -np.inf
@@ -173,17 +178,16 @@ class LiveChart(QFrame):
             if self._log:
                 y = np.where(y > 0, y, np.nan)
             x, y = thin(x, y, limit // 2) if series.smooth else decimate(x, y, limit)
-            self._items[series.key].setData(x, y)
+            curve = self._items[series.key]
+            if not series.markers:  # one point alone makes no line, so it is marked
+                curve.setSymbol("o" if len(x) == 1 else None)
+            curve.setData(x, y)
             finite = y[np.isfinite(y)]
             if len(finite):
                 lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
         if lowest <= highest:
             self._fit_y(float(lowest), float(highest))
         self._show_readout()
-
-    def _full_range(self) -> tuple[float, float]:
-        ends = [float(x[-1]) for x, _ in self._data.values() if len(x)]
-        return 0.0, max(ends, default=1.0)
 
     def _fit_y(self, low: float, high: float) -> None:
         """Leave the range alone while it still fits well, so that the axis does not jitter."""
@@ -285,9 +289,9 @@ class LiveChart(QFrame):
             curve.setPen(pg.mkPen(colour, width=series.width))
             if series.markers:
                 curve.setSymbol("o")
-                curve.setSymbolSize(theme.em(self, 0.45))
-                curve.setSymbolBrush(colour)
-                curve.setSymbolPen(pg.mkPen(colours.background))
+            curve.setSymbolSize(theme.em(self, 0.45))
+            curve.setSymbolBrush(colour)
+            curve.setSymbolPen(pg.mkPen(colours.background))
         self._cross.setPen(pg.mkPen(colours.crosshair, width=1))
         for mark in self._marks:
             mark.setPen(self._mark_pen())

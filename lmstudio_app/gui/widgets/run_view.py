@@ -42,6 +42,7 @@ class RunView(QWidget):
         self._busy = False
         self._shown_evaluations = -1
         self._last_figures = 0.0
+        self._hint = ""
         self.charts = TrainingCharts(settings, self)
         self.results = ResultsView(self)
         self.figures = FigureRow(self._figure_specs(), self)
@@ -201,6 +202,12 @@ class RunView(QWidget):
 
     def _update_buttons(self) -> None:
         self._resume.setEnabled(self._run is not None and self._run.resumable and not self._busy)
+
+    def show_hint(self, text: str) -> None:
+        """What to do next, shown while there is nothing else to say."""
+        self._hint = text
+        if not self._live and self._run is None:
+            self._status.setText(text)
 
     def _show_outcome(self) -> None:
         if self.curves.failed is not None:

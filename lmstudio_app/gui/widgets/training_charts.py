@@ -232,6 +232,7 @@ class TrainingCharts(QWidget):
         self._stale.discard(name)
         curves, axis, chart = self._curves, self._axis.currentData(), self._charts[name]
         x = curves.x(axis)
+        chart.set_extent(float(x[-1]) if len(x) else 1.0)
         if name == "loss":
             raw = curves.steps.column("loss")
             chart.set_data("raw", x, raw)
