@@ -191,6 +191,6 @@ def decimate(x: Array, y: Array, limit: int) -> tuple[Array, Array]:
         keys = bucket[chosen] * 2 + (y[chosen] == maxima[bucket[chosen]])
         _, first = np.unique(keys, return_index=True)
         chosen = chosen[np.sort(first)]
-    ends = [index for index in (0, count - 1) if np.isfinite(y[index])]
-    chosen = np.union1d(chosen, np.array(ends, dtype=np.int64))
+    finite = np.flatnonzero(np.isfinite(y))
+    chosen = np.union1d(chosen, finite[[0, -1]] if len(finite) else finite)
     return x[chosen], y[chosen]

@@ -42,6 +42,7 @@ class _Ticket:
         self.outcome: Any = None
         self.error: UserError | None = None
         self.cancelled = False
+        self.has_run = False
         self._wake = wake
         self._awake = False
 
@@ -68,6 +69,7 @@ class _Ticket:
             self.error = as_user_error(error)
             if not isinstance(error, UserError):
                 log.exception("a job failed")
+        self.has_run = True
 
 
 class _Worker(QObject):
@@ -218,6 +220,8 @@ class JobRunner(QObject):
         self._thread.quit()
         ended = not self._thread.isRunning() or self._thread.wait(int(timeout * 1000))
         if ended and self._current is not None:
+            if not self._current._ticket.has_run:  # the thread ended before it came to this job
+                self._current._ticket.cancelled = True
             self._on_done()
         if not ended:
             log.warning("the %s job did not end within %.1f s", self.name, timeout)

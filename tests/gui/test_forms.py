@@ -1,0 +1,169 @@
+from dataclasses import dataclass, field
+
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QValidator, QWheelEvent
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLabel, QLineEdit
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.gui.forms import DataclassForm
+from lmstudio_app.gui.widgets.number_edit import FloatEdit, IntegerEdit, format_number, neighbour
+
+
+def option(default: object, title: str, **metadata: object) -> object:
+    return field(default=default, metadata={"title": title, "help": f"About {title}.", **metadata})
+
+
+@dataclass(frozen=True)
+class Config:
+    epochs: float = option(3.0, "Epochs", basic=True, minimum=0.01, maximum=1000)
+    rate: float = option(1e-4, "Rate", basic=True, minimum=1e-8, maximum=1.0)
+    size: int = option(32, "Size", basic=True, minimum=1, maximum=64)
+    kind: str = option("linear", "Kind", choices=("linear", "cosine"))
+    grouped: bool = option(True, "Grouped")
+    name: str = option("", "Name")
+    hidden: int = 7
+
+    def __post_init__(self) -> None:
+        if self.name == "bad":
+            raise UserError("The name is bad.", "Choose another.")
+
+
+@pytest.fixture
+def form(qtbot) -> DataclassForm:
+    form = DataclassForm({"c": Config}, {"c.kind": {"linear": ("Straight down", "A line")}})
+    qtbot.addWidget(form)
+    form.show()
+    return form
+
+
+def test_the_form_begins_with_the_defaults_and_leaves_out_what_has_no_title(form: DataclassForm) -> None:
+    assert form.config("c") == Config()
+    assert set(form.values()) == {"c.epochs", "c.rate", "c.size", "c.kind", "c.grouped", "c.name"}
+    assert form.is_default()
+
+
+def test_types_choose_the_editors(form: DataclassForm) -> None:
+    kinds = {"epochs": FloatEdit, "rate": FloatEdit, "size": IntegerEdit, "kind": QComboBox, "grouped": QCheckBox}
+    for name, kind in {**kinds, "name": QLineEdit}.items():
+        assert isinstance(form.editor(f"c.{name}"), kind)
+
+
+def test_help_is_tooltip_accessible_and_visible(form: DataclassForm) -> None:
+    editor = form.editor("c.epochs")
+    assert (editor.toolTip(), editor.accessibleName()) == ("About Epochs.", "Epochs")
+    assert editor.accessibleDescription() == "About Epochs."
+    assert any(label.text() == "About Epochs." and label.isVisible() for label in form.findChildren(QLabel))
+
+
+def test_only_basic_fields_show_until_advanced_is_opened(form: DataclassForm, qtbot) -> None:
+    assert form.editor("c.size").isVisible()
+    assert not form.editor("c.kind").isVisible()
+    qtbot.mouseClick(form.advanced.button, Qt.MouseButton.LeftButton)
+    assert form.editor("c.kind").isVisible()
+    qtbot.keyClick(form.advanced.button, Qt.Key.Key_Space)
+    assert not form.editor("c.kind").isVisible()
+
+
+def test_choices_have_titles_and_tooltips(form: DataclassForm) -> None:
+    combo = form.editor("c.kind")
+    assert isinstance(combo, QComboBox)
+    assert [combo.itemText(i) for i in range(combo.count())] == ["Straight down", "cosine"]
+    assert combo.itemData(0, Qt.ItemDataRole.ToolTipRole) == "A line"
+
+
+def test_typing_changes_the_config(form: DataclassForm, qtbot) -> None:
+    changes = []
+    form.changed.connect(lambda: changes.append(form.config("c")))
+    rate = form.editor("c.rate")
+    rate.setFocus()
+    rate.selectAll()
+    qtbot.keyClicks(rate.lineEdit(), "5e-5")
+    assert form.config("c").rate == 5e-5
+    assert changes[-1].rate == 5e-5
+    assert not form.is_default()
+    form.reset()
+    assert form.config("c") == Config()
+
+
+def test_values_go_in_and_out(form: DataclassForm) -> None:
+    wanted = {"c.epochs": 1.5, "c.size": 8, "c.kind": "cosine", "c.grouped": False, "c.name": "x", "c.rate": 0.01}
+    form.set_values(wanted)
+    assert form.values() == wanted
+    assert form.config("c") == Config(1.5, 0.01, 8, "cosine", False, "x")
+
+
+def test_values_of_an_old_file_that_do_not_fit_are_passed_over(form: DataclassForm) -> None:
+    form.set_values({"c.kind": "gone", "c.size": "many", "c.epochs": None, "c.unknown": 3, "c.name": "kept"})
+    assert form.config("c") == Config(name="kept")
+    form.set_values({"c.size": 10_000})
+    assert form.config("c").size == 64
+
+
+def test_the_checks_of_the_dataclass_are_its_own(form: DataclassForm) -> None:
+    form.set_values({"c.name": "bad"})
+    with pytest.raises(UserError, match="The name is bad"):
+        form.config("c")
+
+
+def test_the_wheel_scrolls_the_form_and_not_the_numbers(form: DataclassForm, qtbot) -> None:
+    form.setFocus()
+    for name in ("c.size", "c.epochs", "c.kind"):
+        editor = form.editor(name)
+        editor.clearFocus()
+        before = form.values()
+        down = QWheelEvent(
+            QPointF(5, 5),
+            QPointF(5, 5),
+            QPoint(0, -10),
+            QPoint(0, -120),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(editor, down)
+        assert form.values() == before
+        assert not down.isAccepted()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-4, "1e-4"), (5.5e-5, "5.5e-5"), (0.001, "0.001"), (0.1, "0.1"), (3.0, "3"), (0.0, "0"), (1e7, "1e7")],
+)
+def test_numbers_are_written_as_people_write_them(value: float, text: str) -> None:
+    assert format_number(value) == text
+    assert float(text) == value
+
+
+def test_arrows_walk_through_one_two_five() -> None:
+    assert [neighbour(1e-4, 1), neighbour(2e-4, 1), neighbour(5e-4, 1)] == pytest.approx([2e-4, 5e-4, 1e-3])
+    assert [neighbour(1e-4, -1), neighbour(3e-4, -1)] == pytest.approx([5e-5, 2e-4])
+
+
+def test_arrow_keys_step_a_logarithmic_and_a_plain_number(form: DataclassForm, qtbot) -> None:
+    rate, epochs = form.editor("c.rate"), form.editor("c.epochs")
+    qtbot.keyClick(rate, Qt.Key.Key_Up)
+    assert form.config("c").rate == pytest.approx(2e-4)
+    qtbot.keyClick(epochs, Qt.Key.Key_Down)
+    assert form.config("c").epochs == pytest.approx(2.0)
+
+
+def test_a_number_beyond_its_limits_is_not_taken(form: DataclassForm, qtbot) -> None:
+    rate = form.editor("c.rate")
+    assert isinstance(rate, FloatEdit)
+    rate.selectAll()
+    qtbot.keyClicks(rate.lineEdit(), "7")
+    assert form.config("c").rate == 1e-4
+    qtbot.keyClick(rate, Qt.Key.Key_Return)
+    assert rate.lineEdit().text() == "1e-4"
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [("1e-4", "Acceptable"), ("1e-", "Intermediate"), ("", "Intermediate"), ("abc", "Invalid"), ("0,5", "Acceptable")],
+)
+def test_half_a_number_may_be_typed(qtbot, text: str, state: str) -> None:
+    edit = FloatEdit(1e-8, 1.0)
+    qtbot.addWidget(edit)
+    assert edit.validate(text, 0)[0] == QValidator.State[state]
