@@ -73,6 +73,11 @@ def load_group(name: str, ctx: JobContext | None = None) -> None:
         _lock.release()
 
 
+def is_loaded(name: str) -> bool:
+    """Were all modules of a group imported by :func:`load_group`?"""
+    return name in _loaded
+
+
 def load_libraries(_: None, ctx: JobContext) -> None:
     """The job: everything that models, data and training need."""
     for name in MODULES:

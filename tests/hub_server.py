@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -171,7 +172,21 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
+    daemon_threads = False  # server_close() waits for them
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._clients: list[socket.socket] = []
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._clients.append(request)
+        super().process_request(request, client_address)
+
+    def hang_up(self) -> None:
+        """Clients keep their connections open for the next request; a handler would wait there for ever."""
+        for client in self._clients:
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is part of the tests."""
@@ -192,5 +207,6 @@ def serve_hub() -> Iterator[HubServer]:
         if hub.stall is not None:
             hub.stall.set()
         server.shutdown()
+        server.hang_up()
         server.server_close()
         thread.join()

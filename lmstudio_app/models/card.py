@@ -14,7 +14,7 @@ from typing import Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.provenance import read_provenance
-from lmstudio_app.models.weights import gguf_error, parameters, tensors
+from lmstudio_app.models.weights import gguf_error, parameters, parameters_by_part, tensors
 
 # architecture suffix -> head; the first that matches counts
 HEADS: tuple[tuple[str, str], ...] = (
@@ -58,6 +58,7 @@ class ModelCard:
     title: str = ""
     source: str = ""
     stored_type: str = ""  # type of most weights as the file has them: "F32", "BF16", ...
+    parts: tuple[tuple[str, int], ...] = ()  # parameters by part of the model: see weights.PARTS
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -144,7 +145,8 @@ def read_card(folder: Path, reference: str = "") -> ModelCard:
     """
     config = read_config(folder)
     flat = _flat(config)
-    infos = list(parameters(tensors(folder)))
+    found = tensors(folder)
+    infos = list(parameters(found))
     count = sum(info.count for info in infos)
     by_type: collections.Counter[str] = collections.Counter()
     for info in infos:
@@ -176,4 +178,5 @@ def read_card(folder: Path, reference: str = "") -> ModelCard:
         title=str(provenance.get("title", "")),
         source=str(provenance.get("source", "")),
         stored_type=by_type.most_common(1)[0][0] if by_type else "",
+        parts=tuple(parameters_by_part(found).items()),
     )

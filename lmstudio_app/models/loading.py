@@ -23,6 +23,7 @@ __all__ = [
     "AUTO_CLASSES",
     "LoadRequest",
     "LoadedModel",
+    "fetch_and_load",
     "load_model",
     "preload_libraries",
     "quiet_transformers",
@@ -172,6 +173,12 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     model.eval()
     ctx.status("{name} is loaded", name=name)
     return LoadedModel(request.reference, folder, model, tokenizer, card, device, dtype, head)
+
+
+def fetch_and_load(request: LoadRequest, ctx: JobContext) -> LoadedModel:
+    """Load a model, and bring it here first when it is not on this disk (a job)."""
+    resolve(request.reference, ctx, fetch=True)
+    return load_model(request, ctx)
 
 
 def _inference_dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,18 @@ PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 HARMLESS = frozenset({"training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt"})
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 FLOAT_TYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
+
+# part of a model -> what the names of its tensors contain, in the order in which they are tried
+PARTS: Mapping[str, re.Pattern[str]] = {
+    "norm": re.compile(r"norm|\bln_|\.ln\d|layer_?norm", re.IGNORECASE),
+    "head": re.compile(r"^(classifier|pre_classifier|score|lm_head|cls|qa_outputs|vocab_|generator)\b"),
+    "pooler": re.compile(r"pooler"),
+    "embedding": re.compile(r"embed|\bwte\b|\bwpe\b|^shared\b"),
+    "attention": re.compile(r"attention|attn|SelfAtt|EncDec", re.IGNORECASE),
+    "feed-forward": re.compile(
+        r"intermediate|output\.dense|mlp|ffn|\bfc\d?|lin[12]|feed_forward|DenseReluDense|experts", re.IGNORECASE
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -169,3 +182,12 @@ def tensors(folder: Path) -> Mapping[str, TensorInfo]:
 def parameters(infos: Mapping[str, TensorInfo]) -> Iterator[TensorInfo]:
     """The floating-point tensors; integer ones are buffers (position ids, counters), not parameters."""
     return (info for info in infos.values() if info.dtype in FLOAT_TYPES)
+
+
+def parameters_by_part(infos: Mapping[str, TensorInfo]) -> dict[str, int]:
+    """How many parameters are in each of :data:`PARTS` (and in ``other``), by the tensors' names; none is left out."""
+    counts = dict.fromkeys((*PARTS, "other"), 0)
+    for name, info in infos.items():
+        if info.dtype in FLOAT_TYPES:
+            counts[next((part for part, names in PARTS.items() if names.search(name)), "other")] += info.count
+    return {part: count for part, count in counts.items() if count}

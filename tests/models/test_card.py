@@ -7,6 +7,7 @@ import pytest
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.card import head_of, read_card
 from lmstudio_app.models.provenance import write_provenance
+from lmstudio_app.models.weights import TensorInfo, parameters_by_part
 
 
 def edit_config(folder: Path, **values: object) -> None:
@@ -34,6 +35,43 @@ def test_the_card_of_the_starter_encoder(starter_encoder: Path) -> None:
     assert (card.layers, card.heads, card.hidden_size, card.vocabulary) == (6, 12, 384, 30522)
     assert (card.parameters, card.max_length) == (22_713_216, 512)
     assert (card.head, card.labels) == ("base", ())
+    assert dict(card.parts) == {
+        "norm": 9_984, "pooler": 147_840, "embedding": 11_917_824, "attention": 3_548_160, "feed-forward": 7_089_408
+    }  # fmt: skip
+
+
+def test_every_parameter_belongs_to_a_part(tiny_classifier: Path) -> None:
+    card = read_card(tiny_classifier)
+    assert sum(count for _, count in card.parts) == card.parameters
+    assert dict(card.parts)["head"] == 2 * 32 + 2
+    assert "other" not in dict(card.parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("transformer.h.0.attn.c_attn.weight", "attention"),
+        ("transformer.h.0.mlp.c_fc.weight", "feed-forward"),
+        ("transformer.wte.weight", "embedding"),
+        ("transformer.h.3.ln_1.weight", "norm"),
+        ("model.layers.0.self_attn.q_proj.weight", "attention"),
+        ("model.layers.0.mlp.gate_proj.weight", "feed-forward"),
+        ("model.layers.0.input_layernorm.weight", "norm"),
+        ("lm_head.weight", "head"),
+        ("distilbert.transformer.layer.0.ffn.lin1.weight", "feed-forward"),
+        ("distilbert.transformer.layer.0.attention.q_lin.weight", "attention"),
+        ("pre_classifier.weight", "head"),
+        ("encoder.block.0.layer.0.SelfAttention.q.weight", "attention"),
+        ("encoder.block.0.layer.1.DenseReluDense.wi.weight", "feed-forward"),
+        ("shared.weight", "embedding"),
+        ("model.encoder.layers.0.fc1.weight", "feed-forward"),
+        ("bert.encoder.layer.0.output.dense.weight", "feed-forward"),
+        ("bert.encoder.layer.0.attention.output.dense.weight", "attention"),
+        ("something.else", "other"),
+    ],
+)
+def test_parts_are_known_by_the_names_of_many_families(name: str, part: str) -> None:
+    assert parameters_by_part({name: TensorInfo("F32", (2, 3))}) == {part: 6}
 
 
 def test_gpt2_calls_its_numbers_otherwise(model_copy: Path) -> None:
