@@ -285,6 +285,8 @@ class MainWindow(QMainWindow):
     def _build_status_bar(self) -> None:
         bar = self.statusBar()
         bar.setSizeGripEnabled(False)
+        gap = theme.em(self, 0.7)
+        bar.setContentsMargins(gap, 0, gap, 0)
         for runner in (self.services.training_runner, self.services.model_runner, self.services.query_runner):
             bar.addWidget(JobStrip(runner, self), 2)
         self._model_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)

@@ -142,7 +142,9 @@ class TrainTab(QWidget):
             if is_pyqtgraph_imported():
                 QTimer.singleShot(0, self, self._build_view)  # the page is painted first
             else:
-                handle = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
+                idle = [r for r in (self._services.query_runner, self._services.model_runner) if not r.busy]
+                runner = idle[0] if idle else self._services.query_runner
+                handle = runner.start(import_pyqtgraph, None, quiet=True)
                 handle.succeeded.connect(self._build_view)
 
     def _build_view(self) -> None:

@@ -47,6 +47,7 @@ class LiveChart(QFrame):
         tip: str = "",
         parent: QWidget | None = None,
     ) -> None:
+        self._is_ready = False  # Qt tells of a palette before the plot is built, too
         super().__init__(parent)
         import pyqtgraph as pg
 
@@ -73,7 +74,7 @@ class LiveChart(QFrame):
         self._readout.setTextFormat(Qt.TextFormat.RichText)
         self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._readout.setMinimumWidth(theme.characters(self, 4))
-        self.plot = pg.PlotWidget(self)
+        self.plot = pg.PlotWidget(self, enableMenu=False)
         self.plot.setMinimumHeight(theme.em(self, 4))
         self.plot.setFrameShape(QFrame.Shape.NoFrame)
         self.plot.setAccessibleName(title)
@@ -87,13 +88,13 @@ class LiveChart(QFrame):
         layout.setSpacing(pad // 3)
         layout.addLayout(header)
         layout.addWidget(self.plot, 1)
+        self._is_ready = True
         self._restyle()
 
     def _build_plot(self) -> None:
         pg = self._pg
         item = self.plot.getPlotItem()
         item.hideButtons()
-        item.setMenuEnabled(False)
         item.layout.setContentsMargins(0, 0, 0, 0)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
@@ -299,9 +300,11 @@ class LiveChart(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_cross"):
+        if event.type() == QEvent.Type.PaletteChange and self._is_ready:
             self._restyle()
 
     def shutdown(self) -> None:
-        """Take the plot apart while Qt is whole; pyqtgraph's items otherwise outlive their scene."""
+        """Take the plot apart: pyqtgraph's menus otherwise outlive it."""
+        self._is_ready = False
         self.plot.close()
+        self.plot.deleteLater()

@@ -5,7 +5,17 @@ there.
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QEnterEvent, QFont, QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtGui import (
+    QEnterEvent,
+    QFocusEvent,
+    QFont,
+    QFontMetricsF,
+    QKeyEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+)
 from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QSizePolicy, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -20,6 +30,7 @@ class StepButton(QAbstractButton):
         self._detail = ""
         self._done = False
         self._hovered = False
+        self._by_keyboard = False
         self.setText(title)
         self.setCheckable(True)
         self._tip = tip
@@ -64,6 +75,12 @@ class StepButton(QAbstractButton):
         self.update()
         super().leaveEvent(event)
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """The ring is for those who move with the keyboard; to others it looks like a second selection."""
+        reasons = (Qt.FocusReason.TabFocusReason, Qt.FocusReason.BacktabFocusReason, Qt.FocusReason.ShortcutFocusReason)
+        self._by_keyboard = event.reason() in reasons
+        super().focusInEvent(event)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         palette = self.palette()
         metrics = QFontMetricsF(self.font())
@@ -78,7 +95,7 @@ class StepButton(QAbstractButton):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(tint)
             painter.drawRoundedRect(body, line * 0.4, line * 0.4)
-        if self.hasFocus():
+        if self.hasFocus() and self._by_keyboard:
             painter.setPen(QPen(accent, max(1.5, line * 0.1)))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(body.adjusted(1, 1, -1, -1), line * 0.4, line * 0.4)
