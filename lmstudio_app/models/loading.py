@@ -305,7 +305,7 @@ def _load_weights(
         except ValueError as error:
             if "attn_implementation" not in str(error) and "scaled_dot_product_attention" not in str(error):
                 raise
-            ctx.warn("{name} has no fast attention in transformers; the plain one is used", name=card.architecture)
+            ctx.status("{name} has no fast attention in transformers; the plain one is used", name=card.architecture)
             model, report = load(attn_implementation="eager")
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):

@@ -49,6 +49,9 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
     """
     ref = request.ref.strip()
     entry = load_catalog().get(ref)
+    if entry is None and Path(ref).expanduser().is_dir():
+        ctx.status("{name} is already on this computer", name=ref)
+        return Path(ref).expanduser()
     if entry is None and not is_hub_id(ref):
         raise unknown_reference(ref)
     target = install_folder(ref)

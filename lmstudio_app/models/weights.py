@@ -27,7 +27,10 @@ FLOAT_TYPES = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})
 # part of a model -> what the names of its tensors contain, in the order in which they are tried
 PARTS: Mapping[str, re.Pattern[str]] = {
     "norm": re.compile(r"norm|\bln_|\.ln\d|layer_?norm", re.IGNORECASE),
-    "head": re.compile(r"^(classifier|pre_classifier|score|lm_head|cls|qa_outputs|vocab_|generator)\b"),
+    "head": re.compile(
+        r"^(pre_)?classifier\b|^(classification_head|score|lm_head|cls|qa_outputs|head|logits_proj|final_logits_bias)\b"
+        r"|^(vocab_|generator_|discriminator_)|^decoder\.(weight|bias)$"
+    ),
     "pooler": re.compile(r"pooler"),
     "embedding": re.compile(r"embed|\bwte\b|\bwpe\b|^shared\b"),
     "attention": re.compile(r"attention|attn|SelfAtt|EncDec", re.IGNORECASE),

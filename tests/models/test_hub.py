@@ -45,6 +45,11 @@ def test_a_model_that_is_here_is_not_fetched_again(hub: HubServer, tiny_encoder:
     assert recorder.messages[-1] == "tests/tiny is already on this computer"
 
 
+def test_a_folder_needs_no_fetching(tiny_encoder: Path, recorder: Recorder) -> None:
+    assert fetch_model(FetchRequest(str(tiny_encoder)), recorder.ctx) == tiny_encoder
+    assert "is already on this computer" in recorder.messages[0]
+
+
 def test_a_cut_connection_is_resumed_where_it_ended(hub: HubServer, tiny_encoder: Path, recorder: Recorder) -> None:
     hub.add(REF, tiny_encoder)
     hub.cut_after = [20_480, 8_192]

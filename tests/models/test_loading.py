@@ -124,6 +124,50 @@ def test_the_starter_encoder_is_mapped_and_not_copied(starter_encoder: Path, rec
     assert sum(parameter.numel() for parameter in loaded.model.parameters()) == loaded.card.parameters
 
 
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+FAMILIES: dict[str, tuple[str, dict[str, object], str]] = {
+    "DistilBertForMaskedLM": (
+        "DistilBertConfig",
+        {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
+        "masked-lm",
+    ),
+    "RobertaForMaskedLM": ("RobertaConfig", {**SIZES, "pad_token_id": 0}, "masked-lm"),
+    "GPT2LMHeadModel": ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "causal-lm"),
+    "T5ForConditionalGeneration": (
+        "T5Config",
+        {"d_model": 32, "d_kv": 8, "num_layers": 2, "num_heads": 4, "d_ff": 64},
+        "seq2seq-lm",
+    ),
+    "DebertaV2Model": ("DebertaV2Config", SIZES, "base"),
+}
+
+
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_many_families_load_with_their_head_and_with_a_new_one(
+    architecture: str, tiny_encoder: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    import transformers
+
+    config_class, options, head = FAMILIES[architecture]
+    vocabulary = json.loads((tiny_encoder / "config.json").read_text())["vocab_size"]
+    tokens = {"bos_token_id": 2, "eos_token_id": 3, "pad_token_id": 0}
+    config = getattr(transformers, config_class)(**{**tokens, **options, "vocab_size": vocabulary})
+    folder = tmp_path / "model"
+    with quiet_transformers():
+        getattr(transformers, architecture)(config).save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny_encoder / name, folder)
+    loaded = load(folder, recorder)
+    assert (loaded.head, type(loaded.model).__name__) == (head, architecture)
+    assert (loaded.card.layers, loaded.card.heads, loaded.card.hidden_size) == (2, 4, 32)
+    assert loaded.card.parameters == sum(parameter.numel() for parameter in loaded.model.parameters())
+    assert "other" not in dict(loaded.card.parts)
+    classifier = load(folder, recorder, head="sequence-classification", labels=("a", "b", "c"))
+    assert classifier.labels == ("a", "b", "c")
+    assert any(message.startswith("The head is new") for message in recorder.messages)
+    assert recorder.warnings == []
+
+
 # --- what may be wrong
 
 
