@@ -158,6 +158,7 @@ class ModelList(QListView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.drop_hint = self.tr("Drop a model's folder here")
         self._rows = _Rows(self)
         self.setModel(self._rows)
         self.setItemDelegate(_Delegate(self))
@@ -219,7 +220,7 @@ class ModelList(QListView):
         painter.drawRoundedRect(free, line * 0.4, line * 0.4)
         painter.setPen(theme.muted(self.palette()))
         flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        painter.drawText(free.adjusted(line, 0, -line, 0), int(flags), self.tr("Drop a model's folder here"))
+        painter.drawText(free.adjusted(line, 0, -line, 0), int(flags), self.drop_hint)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         row = self.currentIndex().data(_ROW)
