@@ -1,0 +1,358 @@
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QSlider
+
+from lmstudio_app.data.splits import DataConfig
+from lmstudio_app.events import StepLogged
+from lmstudio_app.gui.tabs.train import TrainTab
+from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
+from lmstudio_app.training.recipe import TrainingConfig
+from lmstudio_app.training.runs import list_runs
+
+WORDS = {"positive": ("good", "great", "wonderful", "loved"), "negative": ("bad", "awful", "boring", "hated")}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Matrices of 32 columns are slower on two."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    """120 short reviews whose label is in their words, but for every ninth, so that no model is always right."""
+    rng = random.Random(0)
+    path = tmp_path / "reviews.tsv"
+    lines = ["text\tlabel"]
+    for number in range(120):
+        label = ("negative", "positive")[number % 2]
+        words = WORDS[label if number % 9 else ("positive", "negative")[number % 2]]
+        lines.append(f"the movie {number} was {rng.choice(words)} and {rng.choice(words)}\t{label}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def make_tab(qtbot, services) -> Iterator:
+    made: list[TrainTab] = []
+
+    def _make() -> TrainTab:
+        tab = TrainTab(services)
+        qtbot.addWidget(tab, before_close_func=lambda widget: widget.shutdown())
+        tab.resize(1100, 750)
+        tab.show()
+        qtbot.waitUntil(lambda: tab._view is not None)
+        qtbot.waitUntil(lambda: not services.query_runner.busy)
+        made.append(tab)
+        return tab
+
+    yield _make
+    for runner in services.runners():
+        runner.cancel_all()
+    qtbot.waitUntil(lambda: not any(runner.busy for runner in services.runners()))
+
+
+@pytest.fixture
+def tab(make_tab) -> TrainTab:
+    return make_tab()
+
+
+@pytest.fixture
+def ready(tab: TrainTab, tiny_encoder: Path, reviews: Path) -> TrainTab:
+    """A tab with everything a short training needs."""
+    give_work(tab, tiny_encoder, reviews)
+    return tab
+
+
+def give_work(tab: TrainTab, model: Path, data: Path, **training: object) -> None:
+    tab.set_model(SimpleNamespace(reference=str(model)))
+    tab.set_data(SimpleNamespace(config=DataConfig(train=str(data)), task="sentiment", title="Reviews"))
+    values = {"epochs": 3.0, "batch_size": 8, "learning_rate": 5e-3, "log_every": 1, "device": "cpu", **training}
+    tab.panel.form.set_values({f"training.{name}": value for name, value in values.items()})
+
+
+def train_to_the_end(qtbot, tab: TrainTab) -> None:
+    handle = tab.start()
+    assert handle is not None
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        pass
+    qtbot.waitUntil(lambda: not tab._services.query_runner.busy)
+
+
+def test_without_a_model_and_data_it_says_what_is_missing_and_goes_there(tab: TrainTab, qtbot) -> None:
+    assert not tab.panel.start_button.isEnabled()
+    assert tab.panel.requirements.value("model") == "none yet"
+    wanted = []
+    tab.step_requested.connect(wanted.append)
+    for name in ("model", "data"):
+        qtbot.mouseClick(tab.panel.requirements.buttons[name], Qt.MouseButton.LeftButton)
+    assert wanted == ["model", "data"]
+    assert "Choose a model and data first" in tab.view._status.text()
+    assert tab.start() is None
+
+
+def test_with_both_it_can_start(ready: TrainTab) -> None:
+    assert ready.panel.start_button.isEnabled()
+    assert (ready.panel.requirements.value("model"), ready.panel.requirements.value("data")) == (
+        "tiny-encoder",
+        "Reviews",
+    )
+    assert "Start training" in ready.view._status.text()
+
+
+def test_the_recipe_is_what_the_form_says(ready: TrainTab, tiny_encoder: Path, reviews: Path) -> None:
+    ready.panel.form.set_values({"strategy.name": "frozen_backbone", "training.seed": 7})
+    recipe = ready.build_request().recipe
+    assert recipe is not None
+    assert (recipe.task, recipe.model, recipe.data.train) == ("sentiment", str(tiny_encoder), str(reviews))
+    assert recipe.strategy.name == "frozen_backbone"
+    assert recipe.training == TrainingConfig(
+        epochs=3.0, batch_size=8, learning_rate=5e-3, log_every=1, seed=7, device="cpu"
+    )
+
+
+def test_the_form_is_remembered(make_tab, qtbot) -> None:
+    first = make_tab()
+    first.panel.form.set_values({"training.epochs": 5.0, "strategy.name": "frozen_backbone"})
+    first.panel.form.advanced.set_open(True)
+    second = make_tab()
+    assert second.panel.form.values() == first.panel.form.values()
+    assert second.panel.form.advanced.is_open
+
+
+def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) -> None:
+    results, summaries = [], []
+    ready.run_finished.connect(results.append)
+    ready.summary_changed.connect(lambda: summaries.append(ready.summary()))
+    handle = ready.start()
+    assert handle is not None
+    assert ready.view.selected_run() is None
+    assert ready.view._chooser.currentText() == "This training"
+    assert not ready.panel.start_button.isEnabled()
+    assert not ready.panel.form.isEnabled()
+    assert ready.panel.pause_button.isEnabled()
+    qtbot.waitUntil(lambda: ready.view.figures.figures["step"].value() != "–", timeout=60_000)
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        pass
+    qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    (result,) = results
+    assert result.state == "finished"
+    (run,) = list_runs()
+    assert ready.view.selected_run().folder == run.folder
+    assert "finished" in ready.view._chooser.currentText()
+    assert ready.view.curves.x("step").tolist() == list(range(1, run.total_steps + 1))
+    assert ready.view.results.isVisible()
+    assert ready.view.results.matrix._labels == ("negative", "positive")
+    assert ready.view.results.worst.rowCount() > 0
+    assert any("% done" in text or "Preparing" in text for text in summaries)
+    assert summaries[-1].startswith("accuracy ")
+    assert ready.panel.start_button.isEnabled()
+
+
+def test_the_live_curves_are_those_of_the_run_folder(ready: TrainTab, qtbot) -> None:
+    events: list = []
+    handle = ready.start()
+    assert handle is not None
+    handle.event.connect(events.extend)
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        pass
+    qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    live = [event.loss for event in events if isinstance(event, StepLogged)]
+    assert ready.view.curves.steps.column("loss").tolist() == live
+    ready.view._bar.setCurrentIndex(0)
+    ready.view.charts.draw_now()
+    assert ready.view.charts.chart("loss").latest("raw") == live[-1]
+    assert ready.view.charts.chart("metric").latest("metric") == list_runs()[0].metrics["accuracy"]
+
+
+def test_curves_survive_a_restart_of_the_app(make_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
+    first = make_tab()
+    give_work(first, tiny_encoder, reviews)
+    train_to_the_end(qtbot, first)
+    before = first.view.curves.steps.column("loss").tolist()
+    second = make_tab()
+    qtbot.waitUntil(lambda: len(second.view.curves.steps) > 0)
+    assert second.view.curves.steps.column("loss").tolist() == before
+    assert second.view.selected_run().state == "finished"
+
+
+def test_pause_stop_and_save(ready: TrainTab, qtbot) -> None:
+    ready.panel.form.set_values({"training.epochs": 500.0})
+    handle = ready.start()
+    assert handle is not None
+    qtbot.waitUntil(lambda: len(ready.view.curves.steps) > 2, timeout=60_000)
+    qtbot.mouseClick(ready.panel.pause_button, Qt.MouseButton.LeftButton)
+    assert (ready.panel.pause_button.text(), ready.summary()) == ("Go on", "Paused")
+    qtbot.wait(200)
+    held = len(ready.view.curves.steps)
+    qtbot.wait(200)
+    assert len(ready.view.curves.steps) == held
+    qtbot.mouseClick(ready.panel.pause_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: len(ready.view.curves.steps) > held)
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        qtbot.mouseClick(ready.panel.stop_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    (run,) = list_runs()
+    assert run.state == "stopped"
+    assert run.model_folder is not None
+    assert ready.view.results._try.isEnabled()
+
+
+def test_a_cancelled_run_is_resumed_where_it_was(ready: TrainTab, qtbot) -> None:
+    ready.panel.form.set_values({"training.epochs": 20.0})
+    handle = ready.start()
+    assert handle is not None
+    qtbot.waitUntil(lambda: len(ready.view.curves.steps) > 2, timeout=60_000)
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        qtbot.mouseClick(ready.panel.cancel_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: ready.view._resume.isEnabled())
+    (run,) = list_runs()
+    assert run.state == "interrupted"
+    assert "resumed" in ready.view._status.text()
+    assert not ready.view.results._try.isEnabled()
+    before = len(ready.view.curves.steps)
+    qtbot.mouseClick(ready.view._resume, Qt.MouseButton.LeftButton)
+    again = ready._handle
+    assert again is not None
+    with qtbot.waitSignal(again.finished, timeout=60_000):
+        pass
+    qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    (run,) = list_runs()
+    assert run.state == "finished"
+    assert before < len(ready.view.curves.steps) == run.total_steps
+    assert not ready.view._resume.isEnabled()
+
+
+def test_a_recipe_that_fails_leaves_the_tab_ready_for_the_next(ready: TrainTab, tmp_path: Path, qtbot) -> None:
+    errors = []
+    ready._services.training_runner.job_failed.connect(lambda handle, error: errors.append(error))
+    ready.set_data(SimpleNamespace(config=DataConfig(train=str(tmp_path / "gone.csv")), task="sentiment", title="Gone"))
+    handle = ready.start()
+    assert handle is not None
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        pass
+    qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    assert "gone.csv" in errors[0].message
+    assert ready.panel.start_button.isEnabled()
+    assert ready.view._status.text() == errors[0].message
+
+
+def test_try_it_and_look_inside_name_the_trained_model(ready: TrainTab, qtbot) -> None:
+    train_to_the_end(qtbot, ready)
+    (run,) = list_runs()
+    tried, inspected = [], []
+    ready.try_requested.connect(tried.append)
+    ready.inspect_requested.connect(lambda folder, text: inspected.append((folder, text)))
+    results = ready.view.results
+    qtbot.mouseClick(results._try, Qt.MouseButton.LeftButton)
+    assert tried == [str(run.folder / "final")]
+    results.table.selectRow(1)
+    qtbot.mouseClick(results._inspect, Qt.MouseButton.LeftButton)
+    results.table.doubleClicked.emit(results.worst.index(0, 0))
+    assert inspected == [(tried[0], results.worst.text(1)), (tried[0], results.worst.text(0))]
+    assert "the movie" in inspected[0][1]
+
+
+def test_the_axis_the_smoothing_and_the_logarithm_are_remembered(tab: TrainTab, make_tab, qtbot) -> None:
+    charts = tab.view.charts
+    axis = charts.findChild(QComboBox)
+    assert axis is not None
+    axis.setCurrentIndex(1)
+    charts.findChild(QSlider).setValue(42)
+    charts._log.setChecked(True)
+    again = make_tab().view.charts
+    assert (again._axis.currentData(), again._slider.value(), again._log.isChecked()) == ("epoch", 42, True)
+    assert again.chart("loss")._log
+
+
+def test_hovering_reads_all_charts_at_the_same_place(ready: TrainTab, qtbot) -> None:
+    train_to_the_end(qtbot, ready)
+    ready.view._bar.setCurrentIndex(0)
+    ready.view.charts.draw_now()
+    loss = ready.view.charts.chart("loss")
+    column = ready.view.curves.steps.column("loss")
+    view = loss.plot.getPlotItem().getViewBox()
+    scene = view.mapViewToScene(QPointF(5.2, float(column[4])))
+    loss.plot.scene().sigMouseMoved.emit(scene)
+    assert loss.values_at(5.2)["raw"] == column[4]
+    assert f"{column[4]:.4f}" in loss._readout.text()
+    norms = ready.view.curves.steps.column("grad_norm")
+    assert ready.view.charts.chart("grad_norm").values_at(5.2)["grad_norm"] == norms[4]
+    assert ready.view.charts.chart("grad_norm")._cross.isVisible()
+    loss.hovered.emit(None)
+    assert not ready.view.charts.chart("grad_norm")._cross.isVisible()
+
+
+def test_zooming_one_chart_zooms_all_and_show_all_undoes_it(ready: TrainTab, qtbot) -> None:
+    train_to_the_end(qtbot, ready)
+    charts = ready.view.charts
+    charts.chart("grad_norm").zoomed.emit(3.0, 8.0)
+    charts.draw_now()
+    shown = charts.chart("loss").plot.getPlotItem().getViewBox().viewRange()[0]
+    assert shown == pytest.approx([3.0, 8.0])
+    charts._all.click()
+    charts.draw_now()
+    shown = charts.chart("loss").plot.getPlotItem().getViewBox().viewRange()[0]
+    assert shown[1] >= len(ready.view.curves.steps)
+
+
+def test_charts_follow_a_change_of_theme(tab: TrainTab, qapp, qtbot) -> None:
+    from lmstudio_app.gui import theme
+
+    before = qapp.palette()
+    try:
+        for dark in (True, False):
+            palette = theme.build_palette(dark=dark)
+            qapp.setPalette(palette)
+            qtbot.wait(20)
+            chart = tab.view.charts.chart("loss")
+            assert chart.plot.backgroundBrush().color() == theme.chart_colours(palette).background
+            pen = chart._items["smooth"].opts["pen"]
+            assert QColor(pen.color()) == theme.chart_colours(palette).series[0]
+    finally:
+        qapp.setPalette(before)
+
+
+def test_charts_stop_their_timer_when_nothing_is_new(tab: TrainTab, qtbot) -> None:
+    tab.view.charts.mark_dirty()
+    assert tab.view.charts._timer.isActive()
+    qtbot.waitUntil(lambda: not tab.view.charts._timer.isActive())
+
+
+def test_every_control_has_a_name_and_a_tooltip(tab: TrainTab) -> None:
+    for kind in (QAbstractButton, QComboBox, QSlider):
+        for control in tab.findChildren(kind):
+            if control.isVisibleTo(tab) and not control.objectName().startswith(("qt_", "Scroll")):
+                described = control.accessibleName() or (isinstance(control, QPushButton) and control.text())
+                assert described, control
+                assert control.toolTip() or control.accessibleDescription(), control
+
+
+def test_the_confusion_matrix_speaks(qtbot) -> None:
+    matrix = ConfusionMatrix()
+    qtbot.addWidget(matrix)
+    matrix.resize(400, 300)
+    matrix.set_matrix(["bad", "good"], [[3, 1], [0, 6]])
+    assert "1 of bad taken for good" in matrix.accessibleDescription()
+    matrix.show()
+    image = matrix.grab().toImage()
+    grid, width, height = matrix._grid()
+    ratio = image.devicePixelRatio()
+
+    def colour(row: int, column: int) -> QColor:
+        x, y = grid.left() + (column + 0.15) * width, grid.top() + (row + 0.15) * height
+        return image.pixelColor(round(x * ratio), round(y * ratio))
+
+    assert colour(1, 1).lightness() < colour(0, 1).lightness()
+    assert colour(0, 0).lightness() < colour(0, 1).lightness() < colour(1, 0).lightness()
