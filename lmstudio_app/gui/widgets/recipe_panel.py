@@ -112,9 +112,16 @@ class RecipePanel(QWidget):
         for button in (self.stop_button, self.cancel_button):
             button.setEnabled(state in (RUNNING, PAUSED))
 
-    def values(self) -> dict[str, Any]:
-        return self.form.values()
+    def values(self) -> dict[str, dict[str, Any]]:
+        """The sections ``strategy`` and ``training``, as a recipe has them."""
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in self.form.values().items():
+            section, _, key = name.partition(".")
+            nested.setdefault(section, {})[key] = value
+        return nested
 
     def restore(self, values: Mapping[str, Any], *, advanced_open: bool) -> None:
-        self.form.set_values(values)
+        """Show what :meth:`values` gave; what is missing, unknown or unfit leaves its field as it is."""
+        sections = [(section, keys) for section, keys in values.items() if isinstance(keys, Mapping)]
+        self.form.set_values({f"{section}.{key}": value for section, keys in sections for key, value in keys.items()})
         self.form.advanced.set_open(advanced_open)
