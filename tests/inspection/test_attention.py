@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -279,3 +280,21 @@ def test_a_model_without_weights_to_show_is_said(make_loaded: Callable[..., Any]
     loaded.model.__class__ = Mute
     with pytest.raises(UserError, match="does not show its attention"):
         read_attention(loaded, AttentionRequest(TEXT), heard.ctx)
+
+
+def test_the_starter_encoder_at_its_full_length(starter_encoder: Path, heard: Any) -> None:
+    """Its tokenizer's file cuts and pads to 128, and the model is loaded with fused attention."""
+    from lmstudio_app.models.loading import LoadRequest, load_model
+
+    loaded = load_model(LoadRequest(str(starter_encoder), device="cpu", precision="float32"), heard.ctx)
+    assert loaded.model.config._attn_implementation == "sdpa"
+    text = " ".join(f"word{number} film" for number in range(300))
+    maps = read_attention(loaded, AttentionRequest(text), heard.ctx)
+    assert maps.weights.shape == (6, 12, 512, 512)
+    assert len(heard.warnings) == 1
+    np.testing.assert_allclose(maps.weights.sum(-1), 1.0, atol=1e-3)
+    kept = loaded.tokenizer(text, truncation=True, max_length=512, padding=False, return_tensors="pt")
+    loaded.model.set_attn_implementation("eager")
+    with torch.no_grad():
+        attentions = loaded.model(**kept, output_attentions=True).attentions
+    np.testing.assert_allclose(maps.weights, torch.stack(attentions)[:, 0].numpy(), atol=1e-5)

@@ -115,7 +115,7 @@ class AttentionTab(QWidget):
         return self._result[0] if self._result is not None else None
 
     def shutdown(self) -> None:
-        self._busy_timer.stop()
+        self._import = None
         self._cancel()
         if self.head_view is not None:
             self.head_view.shutdown()
@@ -260,8 +260,8 @@ class AttentionTab(QWidget):
         if "pyqtgraph" in sys.modules:
             self._build_head_view()
             return
-        self._import = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
-        self._import.succeeded.connect(lambda _: self._build_head_view())
+        self._import = handle = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
+        handle.succeeded.connect(lambda _: self._build_head_view() if handle is self._import else None)
 
     def _build_head_view(self) -> None:
         from lmstudio_app.gui.widgets.head_view import HeadView

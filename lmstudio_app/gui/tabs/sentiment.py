@@ -10,6 +10,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.predictions import recent_classifiers
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
@@ -31,6 +32,7 @@ class SentimentTab(QWidget):
         self._settings = services.settings
         self._model: Any = None
         self._recent: list[tuple[str, Path]] = []
+        self._looking: JobHandle | None = None
         self._build()
         self._update_state()
 
@@ -50,8 +52,9 @@ class SentimentTab(QWidget):
         self.many.open_file(path)
 
     def shutdown(self) -> None:
+        self._looking = None
         self.one.shutdown()
-        self.many.cancel()
+        self.many.shutdown()
 
     # --- building
 
@@ -147,9 +150,10 @@ class SentimentTab(QWidget):
     def _look_for_trained(self) -> None:
         """Offer the models that were trained here. Folders are read, so not in the window's thread."""
         handle = self._services.query_runner.start(recent_classifiers, RECENT, quiet=True)
-        handle.succeeded.connect(self._on_recent)
+        self._looking = handle
+        handle.succeeded.connect(lambda recent: self._on_recent(handle, recent))
 
-    def _on_recent(self, recent: list[tuple[str, Path]]) -> None:
-        if recent != self._recent:
+    def _on_recent(self, handle: JobHandle, recent: list[tuple[str, Path]]) -> None:
+        if handle is self._looking and recent != self._recent:
             self._recent = recent
             self._update_state()

@@ -69,7 +69,7 @@ class FileJudge(QFrame):
         self.cancel()
         self._settings.set("sentiment.folder", str(path.parent))
         handle = self._start(read_text_file, path, self.tr("Reading {name}").format(name=path.name))
-        handle.succeeded.connect(self._on_read)
+        handle.succeeded.connect(lambda file: self._on_read(handle, file))
 
     def classify(self) -> None:
         """Label every row of the file."""
@@ -79,7 +79,7 @@ class FileJudge(QFrame):
         question = FileQuestion(self._model, self._file, self.column.currentText())
         name = self._file.path.name
         handle = self._start(judge_file, question, self.tr("Labelling {name}").format(name=name))
-        handle.succeeded.connect(self._on_judged)
+        handle.succeeded.connect(lambda predictions: self._on_judged(handle, predictions))
 
     def export(self, path: Path) -> None:
         """Write the labels to a .csv or .jsonl file."""
@@ -88,11 +88,16 @@ class FileJudge(QFrame):
         self._settings.set("sentiment.folder", str(path.parent))
         request = ExportRequest(self.predictions, path)
         handle = self._start(export_predictions, request, self.tr("Writing {name}").format(name=path.name))
-        handle.succeeded.connect(lambda path: self.summary.setText(self.tr("Saved {path}").format(path=path)))
+        handle.succeeded.connect(lambda path: self._on_saved(handle, path))
 
     def cancel(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+
+    def shutdown(self) -> None:
+        """Cancel, and hear no more of it."""
+        self.cancel()
+        self._handle = None
 
     # --- building
 
@@ -197,20 +202,22 @@ class FileJudge(QFrame):
         handle = self._runner.start(job, config, title=title)
         self._handle = handle
         self.progress.setRange(0, 0)
-        handle.event.connect(self._on_events)
+        handle.event.connect(lambda events: self._on_events(handle, events))
         handle.finished.connect(lambda: self._on_finished(handle))
         self.summary.setText(title)
         self._update()
         return handle
 
-    def _on_events(self, events: list[Event]) -> None:
+    def _on_events(self, handle: JobHandle, events: list[Event]) -> None:
         progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
-        if progress is not None and progress.total:
+        if handle is self._handle and progress is not None and progress.total:
             self.progress.setRange(0, 1000)
             self.progress.setValue(round(1000 * progress.done / progress.total))
             self.summary.setText(progress_text(progress))
 
-    def _on_read(self, file: TextFile) -> None:
+    def _on_read(self, handle: JobHandle, file: TextFile) -> None:
+        if handle is not self._handle:
+            return
         self._file = file
         self.name.setText(str(file.path))
         self.column.blockSignals(True)
@@ -220,8 +227,13 @@ class FileJudge(QFrame):
         self.column.blockSignals(False)
         self._set_predictions(None)
 
-    def _on_judged(self, predictions: Predictions) -> None:
-        self._set_predictions(predictions)
+    def _on_judged(self, handle: JobHandle, predictions: Predictions) -> None:
+        if handle is self._handle:
+            self._set_predictions(predictions)
+
+    def _on_saved(self, handle: JobHandle, path: Path) -> None:
+        if handle is self._handle:
+            self.summary.setText(self.tr("Saved {path}").format(path=path))
 
     def _on_finished(self, handle: JobHandle) -> None:
         if handle is self._handle:

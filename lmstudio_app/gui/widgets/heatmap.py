@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QPalette, QResizeEvent
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from lmstudio_app.gui import theme
@@ -56,7 +56,6 @@ class Heatmap(QWidget):
         self._outline.hide()
         self._box.addItem(self._outline, ignoreBounds=True)
         self._box.sigRangeChanged.connect(self._on_range_changed)
-        self.view.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.view.scene().sigMouseClicked.connect(self._on_mouse_clicked)
         self.view.viewport().installEventFilter(self)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -189,9 +188,6 @@ class Heatmap(QWidget):
         rows, columns = self._weights.shape
         return (query, key) if 0 <= query < rows and 0 <= key < columns else None
 
-    def _on_mouse_moved(self, position: QPointF) -> None:
-        self._hover(self._cell_at(position))
-
     def _on_mouse_clicked(self, event: Any) -> None:
         self.setFocus(Qt.FocusReason.MouseFocusReason)
         if event.double():
@@ -219,7 +215,10 @@ class Heatmap(QWidget):
             self._outline.setRect(QRectF(cell[1], cell[0], 1, 1))
 
     def eventFilter(self, watched: Any, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Leave:
+        # not pyqtgraph's signal, which drops moves that follow each other fast, so also the last one
+        if isinstance(event, QMouseEvent) and event.type() == QEvent.Type.MouseMove:
+            self._hover(self._cell_at(self.view.mapToScene(event.position().toPoint())))
+        elif event.type() == QEvent.Type.Leave:
             self._hover(None)
         return super().eventFilter(watched, event)
 

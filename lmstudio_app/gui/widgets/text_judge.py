@@ -236,7 +236,9 @@ class TextJudge(QFrame):
 
     def _on_failed(self, handle: JobHandle, error: UserError) -> None:
         if handle is self._handle:
+            asked = self._asked
             self._clear_result()
+            self._asked = asked  # or the same text would be asked again and again
             dialogs.show_error(self, error)
 
     def _on_finished(self, handle: JobHandle) -> None:

@@ -1,0 +1,456 @@
+"""The Attention page, with real widgets on tiny models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QHelpEvent, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QToolTip
+
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.dialogs import ErrorDialog
+from lmstudio_app.gui.tabs.attention import AttentionTab
+from lmstudio_app.inspection.attention import AttentionRequest, read_attention
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.loading import LoadRequest, load_model
+from lmstudio_app.settings import Settings
+
+TEXT = "the film was not very good"
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path) -> Any:
+    return load_model(LoadRequest(str(tiny_encoder), precision="float32"), JobContext())
+
+
+@pytest.fixture
+def make_tab(qtbot: Any, services: Any) -> Iterator[Callable[..., AttentionTab]]:
+    tabs: list[AttentionTab] = []
+
+    def make(loaded: Any = None, *, shown: bool = True) -> AttentionTab:
+        tab = AttentionTab(services)
+        qtbot.addWidget(tab)
+        tabs.append(tab)
+        tab.resize(1040, 740)
+        if loaded is not None:
+            tab.set_model(loaded)
+        if shown:
+            tab.show()
+            qtbot.waitUntil(lambda: tab.head_view is not None, timeout=20_000)
+        return tab
+
+    yield make
+    for tab in tabs:
+        tab.shutdown()
+
+
+def show(qtbot: Any, tab: AttentionTab, text: str = TEXT, pair: str | None = None) -> None:
+    tab.show_text(text, pair)
+    settle(qtbot, tab)
+
+
+def settle(qtbot: Any, tab: AttentionTab) -> None:
+    qtbot.waitUntil(lambda: tab._handle is None and tab.maps is not None, timeout=20_000)
+
+
+def hover(tab: AttentionTab, query: int, key: int) -> None:
+    heatmap = tab.head_view.heatmap
+    scene = heatmap._box.mapViewToScene(QPointF(key + 0.5, query + 0.5))
+    QTest.mouseMove(heatmap.view.viewport(), heatmap.view.mapFromScene(scene))
+
+
+def test_without_a_model_it_says_what_to_do(qtbot: Any, make_tab: Callable[..., AttentionTab]) -> None:
+    tab = make_tab()
+    assert "Load a model" in tab.empty.title.text()
+    assert tab.empty.isVisible()
+    with qtbot.waitSignal(tab.step_requested) as asked:
+        tab.empty.buttons[0].click()
+    assert asked.args == ["model"]
+    tab.show_text(TEXT)  # kept until a model comes
+    assert tab.text.text() == TEXT
+    assert tab.maps is None
+
+
+def test_enter_shows_the_models_own_weights(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    assert len(tab.empty.buttons) == 3
+    qtbot.keyClicks(tab.text, TEXT)
+    qtbot.keyClick(tab.text, Qt.Key.Key_Return)
+    settle(qtbot, tab)
+    expected = read_attention(encoder, AttentionRequest(TEXT), JobContext()).weights
+    np.testing.assert_allclose(tab.maps.weights, expected, atol=1e-6)
+    assert tab.splitter.isVisible()
+    hover(tab, 1, 4)
+    assert tab.head_view.readout.text() == f"“the” (1) looks at “not” (4) with weight {expected[0, 0, 1, 4]:.4f}"
+    hover(tab, 6, 0)
+    assert f"{expected[0, 0, 6, 0]:.4f}" in tab.head_view.readout.text()
+
+
+def test_an_example_is_one_click_away(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    tab.empty.buttons[0].click()
+    settle(qtbot, tab)
+    assert tab.maps.queries.labels[0] == "[CLS]"
+
+
+def test_heads_are_chosen_by_mouse_and_keyboard(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    weights = tab.maps.weights
+    view = tab.head_view
+    qtbot.mouseClick(tab.grid, Qt.MouseButton.LeftButton, pos=tab.grid.cell_rect(1, 2).center())
+    assert (view.layer.value(), view.head.value()) == (1, 2)
+    np.testing.assert_array_equal(view.heatmap._weights, weights[1, 2])
+    for key, expected in (
+        (Qt.Key.Key_Right, (1, 3)),
+        (Qt.Key.Key_Right, (1, 3)),
+        (Qt.Key.Key_Up, (0, 3)),
+        (Qt.Key.Key_Home, (0, 0)),
+        (Qt.Key.Key_PageDown, (1, 0)),
+        (Qt.Key.Key_End, (1, 3)),
+        (Qt.Key.Key_Left, (1, 2)),
+    ):
+        qtbot.keyClick(tab.grid, key)
+        assert tab.grid.current == (view.layer.value(), view.head.value()) == expected
+    view.layer.setFocus()
+    qtbot.keyClick(view.layer, Qt.Key.Key_Down)
+    assert tab.grid.current == (0, 2)
+    np.testing.assert_array_equal(view.heatmap._weights, weights[0, 2])
+    assert "Layer 0, head 2" in tab.summary.text()
+    assert "Layer 0, head 2" in tab.grid.accessibleDescription()
+
+
+@pytest.mark.qt_log_ignore(r"does not support raise\(\)")  # Qt without a display, of every tooltip
+def test_a_thumbnail_tells_about_its_head(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    spot = tab.grid.cell_rect(1, 3).center()
+    QGuiApplication.sendEvent(tab.grid, QHelpEvent(QEvent.Type.ToolTip, spot, tab.grid.mapToGlobal(spot)))
+    told = QToolTip.text()
+    QToolTip.hideText()
+    assert told.startswith("Layer 1, head 3\n")
+    assert "looks at" in told
+    assert "% goes to special tokens" in told
+
+
+def test_the_overview_paints_what_the_weights_are(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    """The strongest cell of every thumbnail has the last colour of the map."""
+    tab = make_tab(encoder)
+    tab.head_view._set_look("viridis", False)
+    show(qtbot, tab)
+    image = tab.grid.grab().toImage()
+    ratio = image.devicePixelRatio()
+    for layer, head in ((0, 1), (1, 0), (1, 3)):
+        weights = tab.maps.weights[layer, head]
+        query, key = np.unravel_index(int(weights.argmax()), weights.shape)
+        area = tab.grid.cell_rect(layer, head)
+        spot = QPointF(
+            area.left() + (key + 0.5) * area.width() / weights.shape[1],
+            area.top() + (query + 0.5) * area.height() / weights.shape[0],
+        )
+        colour = image.pixelColor((spot * ratio).toPoint())
+        assert (colour.red(), colour.green(), colour.blue()) == (253, 231, 37), (layer, head)
+
+
+def test_the_map_zooms_pans_and_keeps_a_cell(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab, " ".join([TEXT] * 6))
+    heatmap, size = tab.head_view.heatmap, len(tab.maps.tokens)
+    assert heatmap.visible_range() == ((0, size), (0, size))
+    assert len(heatmap._rows.visible_indices()) > 10
+    heatmap.setFocus()
+    for _ in range(20):
+        qtbot.keyClick(heatmap, Qt.Key.Key_Plus)
+    (upper, lower), (left, right) = heatmap.visible_range()
+    assert right - left == pytest.approx(4, abs=0.01)
+    assert heatmap._rows.visible_indices() == list(range(int(np.ceil(upper - 0.5)), int(lower + 0.5)))
+    for _ in range(4):
+        qtbot.keyClick(heatmap, Qt.Key.Key_Right)
+    qtbot.keyClick(heatmap, Qt.Key.Key_Down)
+    assert heatmap.cell == (1, 3)
+    (upper, lower), (left, right) = heatmap.visible_range()
+    assert upper <= 1 <= lower - 1 + 1e-6
+    assert left <= 3 <= right - 1 + 1e-6
+    assert "(1) looks at" in tab.head_view.readout.text()
+    qtbot.keyClick(heatmap, Qt.Key.Key_Escape)
+    assert heatmap.cell is None
+    tab.head_view.whole.click()
+    assert heatmap.visible_range() == ((0, size), (0, size))
+    spot = heatmap.view.viewport().rect().center()
+    qtbot.mouseClick(heatmap.view.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+    qtbot.waitUntil(lambda: heatmap._kept is not None)
+    assert abs(heatmap._kept[0] - size / 2) <= 1
+
+
+def test_labels_thin_out_and_none_touch(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab, " ".join([TEXT] * 19))
+    rows = tab.head_view.heatmap._rows
+    shown = rows.visible_indices()
+    assert len(tab.maps.tokens) == 116
+    assert shown == list(range(0, 116, shown[1]))
+    assert 5 <= len(shown) < 116
+    assert shown[1] * rows.pixels_per_token() >= rows.fontMetrics().height() * 0.85
+
+
+def test_many_tokens_are_pooled_so_that_no_strong_weight_vanishes(qtbot: Any) -> None:
+    from lmstudio_app.gui.widgets.heatmap import Heatmap
+    from lmstudio_app.inspection.colormaps import colormap
+
+    heatmap = Heatmap()
+    qtbot.addWidget(heatmap)
+    heatmap.resize(500, 400)
+    heatmap.show()
+    weights = np.zeros((1500, 1500), dtype=np.float32)
+    weights[701, 333] = 1.0
+    names = [f"t{index}" for index in range(1500)]
+    heatmap.set_tokens(names, names)
+    heatmap.set_weights(weights, colormap("viridis"))
+    assert heatmap._shown in (4, 8)
+    pooled = heatmap._image.image
+    assert pooled[701 // heatmap._shown, 333 // heatmap._shown] == 255
+    assert (pooled > 0).sum() == 1
+    heatmap._box.setRange(xRange=(320, 340), yRange=(690, 710), padding=0)
+    assert heatmap._shown == 1
+    assert heatmap._image.image.shape == (1500, 1500)
+    heatmap.shutdown()
+
+
+def test_colours_and_scale_are_remembered(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    own_top = tab.head_view.heatmap._bar.top
+    assert own_top == pytest.approx(float(tab.maps.head(0, 0).max()))
+    actions = {action.text(): action for action in tab.head_view.view_button.menu().actions()}
+    actions["Cividis"].trigger()
+    actions["Scale: from 0 to 1 for every head"].trigger()
+    assert tab.head_view.heatmap._bar.top == 1.0
+    qtbot.keyClick(tab.grid, Qt.Key.Key_Down)
+    tab.pair_button.setChecked(True)
+    kept = Settings(services.settings.path)
+    assert kept.get("attention.colormap") == "cividis"
+    assert kept.get("attention.shared_scale") is True
+    again = make_tab(encoder)
+    assert (again.text.text(), again.pair_button.isChecked()) == (TEXT, True)
+    qtbot.keyClick(again.text, Qt.Key.Key_Return)
+    settle(qtbot, again)
+    assert again.head_view.colormap_name == "cividis"
+    assert again.grid.current == (1, 0)
+
+
+def test_a_pair_and_a_long_text(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab, "good film", "bad food")
+    assert tab.pair.isVisible()
+    assert tab.maps.tokens == ("[CLS]", "good", "film", "[SEP]", "bad", "food", "[SEP]")
+    assert not tab._notice.isVisible()
+    show(qtbot, tab, "good " * 300)
+    assert len(tab.maps.tokens) == 128
+    assert "174 are left out" in tab._notice.text()
+    assert tab._notice.isVisible()
+    show(qtbot, tab)
+    assert not tab._notice.isVisible()
+
+
+def test_another_model_is_shown_the_same_text(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, tiny_classifier: Path
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    first = tab.maps
+    tab.set_model(load_model(LoadRequest(str(tiny_classifier), precision="float32"), JobContext()))
+    qtbot.waitUntil(lambda: tab.maps is not None and tab.maps is not first, timeout=20_000)
+    settle(qtbot, tab)
+    tab.set_model(None)
+    assert tab.maps is None
+    assert tab.empty.isVisible()
+
+
+def test_a_text_that_comes_before_the_page_is_shown(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    tab = make_tab(encoder, shown=False)
+    tab.show_text(TEXT)
+    settle(qtbot, tab)
+    assert tab.head_view is None
+    tab.show()
+    qtbot.waitUntil(lambda: tab.head_view is not None, timeout=20_000)
+    assert tab.head_view.heatmap._weights is not None
+
+
+def test_the_newest_text_wins(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    for text in ("good " * 100, "bad " * 100, "nice film"):
+        tab.show_text(text)
+    settle(qtbot, tab)
+    qtbot.wait(50)
+    assert tab.maps.tokens == ("[CLS]", "nice", "film", "[SEP]")
+
+
+def test_a_long_reading_can_be_cancelled(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any
+) -> None:
+    import threading
+
+    tab = make_tab(encoder)
+    gate = threading.Event()
+    services.query_runner.start(lambda _, ctx: gate.wait(20), None)  # something else keeps the thread busy
+    tab.show_text(TEXT)
+    qtbot.waitUntil(lambda: tab.show_button.text() == "Cancel", timeout=5000)
+    tab.show_button.click()
+    assert tab.show_button.text() == "Show"
+    gate.set()
+    qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
+    assert tab.maps is None
+    assert tab.empty.isVisible()
+
+
+def test_a_failure_is_a_dialog_and_the_page_lives_on(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_encoder, folder)
+    wrong = load_model(LoadRequest(str(folder), precision="float32"), JobContext())
+    larger = AutoTokenizer.from_pretrained(tiny_encoder)
+    larger.add_tokens(["unheard"])
+    wrong.tokenizer = larger
+    tab = make_tab(wrong)
+    tab.show_text("unheard film")
+    qtbot.waitUntil(lambda: bool(tab.findChildren(ErrorDialog)), timeout=20_000)
+    dialog = tab.findChildren(ErrorDialog)[0]
+    assert "does not match" in dialog.text()
+    dialog.close()
+    tab.set_model(encoder)
+    show(qtbot, tab)
+    assert tab.maps is not None
+
+
+def test_save_and_copy_a_picture(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any, tmp_path: Path
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    tab.grid.set_current(1, 2)
+    for index, name in ((0, "attention-layer1-head2.png"), (1, "attention.png")):
+        tab.head_view.save.click()
+        dialog = tab.picture_dialog
+        dialog.what.setCurrentIndex(index)
+        assert Path(dialog.path.text()).name == name
+        dialog.path.setText(str(tmp_path / f"picture{index}"))
+        dialog.width_edit.setValue(800)
+        dialog.dark.setChecked(index == 1)
+        dialog._on_save()
+        qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
+        image = QImage(str(tmp_path / f"picture{index}.png"))
+        assert image.width() == 800
+        assert theme.is_dark(tab.palette()) is False
+        assert (image.pixelColor(2, 2).lightness() < 100) is (index == 1)
+    assert "Saved" in tab.head_view.readout.text()
+    QGuiApplication.clipboard().clear()
+    tab.head_view.copy.click()
+    qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
+    assert QGuiApplication.clipboard().image().width() == 800
+    assert "clipboard" in tab.head_view.readout.text()
+
+
+def test_the_picture_dialog_guards_the_file(qtbot: Any, services: Any, tmp_path: Path) -> None:
+    from PySide6.QtWidgets import QDialogButtonBox, QFileDialog
+
+    from lmstudio_app.gui.widgets.picture_dialog import PictureDialog
+
+    dialog = PictureDialog(services.settings, 0, 0)
+    qtbot.addWidget(dialog)
+    save = dialog.buttons.button(QDialogButtonBox.StandardButton.Save)
+    dialog.path.setText("")
+    assert not save.isEnabled()
+    dialog.path.setText(str(tmp_path))
+    assert not save.isEnabled()
+    (tmp_path / "old.png").write_bytes(b"")
+    dialog.path.setText(str(tmp_path / "old.png"))
+    assert save.isEnabled()
+    assert "replaced" in dialog.hint.text()
+    dialog._on_browse()
+    chooser = dialog.findChild(QFileDialog)
+    chooser.selectFile(str(tmp_path / "new"))
+    chooser.accept()
+    assert Path(dialog.path.text()).name == "new.png"
+
+
+def test_a_picture_that_cannot_be_written_is_told(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any, tmp_path: Path
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    (tmp_path / "file").write_text("")
+    failures: list[Any] = []
+    services.query_runner.job_failed.connect(lambda handle, error: failures.append(error))
+    tab._save_picture(tmp_path / "file" / "a.png", 800, True, False)
+    qtbot.waitUntil(lambda: bool(failures), timeout=20_000)
+    tab._save_picture(tmp_path / "a.gif", 800, True, False)
+    qtbot.waitUntil(lambda: len(failures) == 2, timeout=20_000)
+    assert ".png" in failures[1].remedy
+
+
+def test_both_themes_repaint_everything(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    seen = []
+    for dark in (False, True):
+        tab.setPalette(theme.build_palette(dark=dark))
+        QGuiApplication.processEvents()
+        lut = tab.head_view.heatmap._lut
+        seen.append(lut[0].sum())
+        corner = tab.head_view.heatmap.view.grab().toImage().pixelColor(0, 0)
+        assert (corner.lightness() < 128) is dark
+    assert seen[0] > 600
+    assert seen[1] < 200
+
+
+def test_every_control_can_be_named(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
+    from PySide6.QtWidgets import QAbstractButton, QLineEdit, QSpinBox
+
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    controls = [
+        item
+        for kind in (QAbstractButton, QLineEdit, QSpinBox)
+        for item in tab.findChildren(kind)
+        if item.isVisible() and not item.objectName().startswith("qt_")
+    ]
+    assert len(controls) > 8
+    for item in controls:
+        if item.parent().metaObject().className() in ("QSpinBox", "QLineEdit"):
+            continue  # parts of the one above them
+        assert item.accessibleName(), item
+        assert item.toolTip(), item.accessibleName()
+
+
+def test_leaving_the_map_goes_back_to_the_kept_cell(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    heatmap = tab.head_view.heatmap
+    heatmap._keep((2, 3))
+    hover(tab, 4, 5)
+    assert heatmap.cell == (4, 5)
+    QGuiApplication.sendEvent(heatmap.view.viewport(), QEvent(QEvent.Type.Leave))
+    assert heatmap.cell == (2, 3)
+    assert heatmap._rows._marked == 2
+    assert heatmap._columns._marked == 3
+    assert tab.grid.cell_at(QPoint(-1, 5)) is None
