@@ -199,6 +199,8 @@ class MainWindow(QMainWindow):
         elif name == "sentiment":
             tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
             tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
+        if name in ("sentiment", "attention"):
+            tab.step_requested.connect(self.show_tab)
         if self._model is not None and name != "model":
             tab.set_model(self._model)
         if self._data is not None and name == "train":
