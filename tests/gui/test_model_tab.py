@@ -130,7 +130,7 @@ def test_a_device_that_is_not_there_cannot_be_chosen(qtbot: QtBot, tab: ModelTab
         True,
         False,
     ]
-    assert box.itemText(0) == "Automatic: A card"
+    assert box.itemText(0) == "Automatic: CUDA"
     box.setCurrentIndex(box.findData("cpu"))
     assert services.settings.get("model.device") == "cpu"
     tab.chooser.precision_box.setCurrentIndex(tab.chooser.precision_box.findData("bf16"))
@@ -297,3 +297,20 @@ def test_nothing_is_cut_off(
             assert label.height() >= needed, label.text()
             if not label.wordWrap():
                 assert label.width() >= label.sizeHint().width(), label.text()
+
+
+def test_headings_and_hints_follow_the_size_of_the_text(qtbot: QtBot, tab: ModelTab) -> None:
+    from PySide6.QtWidgets import QApplication
+
+    from lmstudio_app.gui.theme import Theme
+
+    look = Theme(QApplication.instance(), tab._settings)
+    try:
+        for size in (4, 0):
+            look.set_text_size(size)
+            points = QApplication.font().pointSizeF()
+            qtbot.waitUntil(lambda: tab.view.title.font().pointSizeF() == pytest.approx(points * 1.45))  # noqa: B023
+            assert tab.chooser.precision_hint.font().pointSizeF() == pytest.approx(points * 0.88)
+    finally:
+        look.set_text_size(0)
+        QApplication.instance().setStyleSheet("")

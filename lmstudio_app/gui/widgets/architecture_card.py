@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, QUrl
-from PySide6.QtGui import QDesktopServices, QPalette
-from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+import re
+
+from PySide6.QtCore import QSize, Qt, QUrl
+from PySide6.QtGui import QDesktopServices, QPalette, QResizeEvent
+from PySide6.QtWidgets import (
+    QBoxLayout,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
@@ -13,9 +25,15 @@ from lmstudio_app.gui.widgets.architecture_diagram import ArchitectureDiagram
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import Figure
 from lmstudio_app.gui.widgets.parameter_bars import ParameterBars
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.models.card import ModelCard
 
 COLUMNS = 4  # figures in a row
+
+
+def _breakable(name: str) -> str:
+    """A class name that may be broken into two lines between its words (by zero-width spaces)."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "\u200b", name)
 
 
 class ArchitectureCard(QWidget):
@@ -31,11 +49,27 @@ class ArchitectureCard(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.6))
         layout.addWidget(self._build_figures())
-        lower = QHBoxLayout()
-        lower.setSpacing(theme.em(self, 0.6))
-        lower.addWidget(self._framed(self.tr("How a text passes through it"), self.diagram), 1)
-        lower.addWidget(self._framed(self.tr("About this model"), self._build_facts()), 1)
-        layout.addLayout(lower, 1)
+        self._lower = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._lower.setSpacing(theme.em(self, 0.6))
+        self._panels = (
+            self._framed(self.tr("How a text passes through it"), self.diagram),
+            self._framed(self.tr("About this model"), self._build_facts()),
+        )
+        for panel in self._panels:
+            self._lower.addWidget(panel, 1)
+        layout.addLayout(self._lower, 1)
+
+    def minimumSizeHint(self) -> QSize:
+        """As narrow as the panels are one below the other."""
+        width = max(panel.minimumSizeHint().width() for panel in self._panels)
+        return QSize(width, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Side by side where there is room for both, otherwise one below the other."""
+        super().resizeEvent(event)
+        needed = sum(panel.minimumSizeHint().width() for panel in self._panels) + self._lower.spacing()
+        wide = event.size().width() >= needed
+        self._lower.setDirection(QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom)
 
     def _build_figures(self) -> QFrame:
         specs = (
@@ -103,8 +137,7 @@ class ArchitectureCard(QWidget):
     def _framed(self, title: str, widget: QWidget) -> QFrame:
         frame = QFrame(self)
         frame.setProperty("card", True)
-        heading = QLabel(title, frame)
-        heading.setFont(theme.heading_font(heading, 1.0))
+        heading = Heading(title, frame, scale=1.0)
         layout = QVBoxLayout(frame)
         pad = theme.em(self, 0.6)
         layout.setContentsMargins(pad * 2, pad, pad * 2, pad * 2)
@@ -203,7 +236,8 @@ class ArchitectureCard(QWidget):
             self.figures[key].set_value(text)
         facts = {
             "architecture": self.tr("{name} (family {family})").format(
-                name=card.architecture or self.tr("not stated"), family=card.model_type or self.tr("unknown")
+                name=_breakable(card.architecture) or self.tr("not stated"),
+                family=card.model_type or self.tr("unknown"),
             ),
             "head": self._head_text(card.head),
             "labels": ", ".join(card.labels) or self.tr("none"),

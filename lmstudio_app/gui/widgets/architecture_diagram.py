@@ -12,6 +12,8 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.models.card import ModelCard
 
+_WRAPPED = Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap
+
 
 @dataclass(frozen=True)
 class _Box:
@@ -140,7 +142,8 @@ class ArchitectureDiagram(QWidget):
                 self._paint_frame(painter, QRectF(left, frame_start, width, top - frame_start), line)
                 top += gap
         explained = all(
-            self._tip_area(rectangle, line).height() >= self._tip_height(box, rectangle, line)
+            sum(height for _, _, height in self._texts(box, rectangle, explained=True))
+            <= rectangle.height() - line * 0.4
             for box, rectangle in zip(self._boxes, rectangles, strict=True)
         )
         for box, rectangle in zip(self._boxes, rectangles, strict=True):
@@ -166,45 +169,32 @@ class ArchitectureDiagram(QWidget):
         small.setPointSizeF(small.pointSizeF() * 0.88)
         return small
 
-    def _tip_area(self, box: QRectF, line: float) -> QRectF:
-        """Where the explanation stands, when there is room for it below title and detail."""
-        return box.adjusted(line * 0.7, line * 2.7, -line * 0.7, -line * 0.3)
-
-    def _tip_height(self, box: _Box, rectangle: QRectF, line: float) -> float:
-        width = self._tip_area(rectangle, line).width()
-        flags = int(Qt.AlignmentFlag.AlignHCenter | Qt.TextFlag.TextWordWrap)
-        return QFontMetricsF(self._small_font()).boundingRect(QRectF(0, 0, width, 1e4), flags, box.tip).height()
+    def _texts(self, box: _Box, area: QRectF, *, explained: bool) -> list[tuple[str, QFont, float]]:
+        """The texts in a box from top to bottom: text, font and height in pixels at the box's width."""
+        title = QFont(self.font())
+        title.setWeight(QFont.Weight.DemiBold)
+        small = self._small_font()
+        parts = [(box.title, title), (box.detail, QFont(self.font()) if explained else small)]
+        if explained:
+            parts.append((box.tip, small))
+        room = QRectF(0, 0, area.width() - self._line(), 1e4)
+        return [
+            (text, font, QFontMetricsF(font).boundingRect(room, int(_WRAPPED), text).height()) for text, font in parts
+        ]
 
     def _paint_box(self, painter: QPainter, box: _Box, area: QRectF, line: float, *, explained: bool) -> None:
         palette = self.palette()
         painter.setBrush(palette.color(QPalette.ColorRole.AlternateBase))
         painter.setPen(palette.color(QPalette.ColorRole.Mid))
         painter.drawRoundedRect(area, line * 0.3, line * 0.3)
-        tip_height = self._tip_height(box, area, line) if explained else 0.0
-        top = area.center().y() - line * 1.12 - tip_height / 2
-        title_font = QFont(self.font())
-        title_font.setWeight(QFont.Weight.DemiBold)
-        painter.setFont(title_font)
-        painter.setPen(palette.color(QPalette.ColorRole.Text))
-        upper = QRectF(area.left(), top, area.width(), line * 1.12)
-        painter.drawText(upper, Qt.AlignmentFlag.AlignCenter, box.title)
-        lower = upper.translated(0, line * 1.12)
-        small = self._small_font()
-        if explained:
-            detail_font = self.font()
-            painter.setFont(small)
-            painter.setPen(theme.muted(palette))
-            flags = int(Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignTop | Qt.TextFlag.TextWordWrap)
-            tip_area = self._tip_area(area, line)
-            tip_area.moveTop(lower.bottom())
-            painter.drawText(tip_area, flags, box.tip)
-            painter.setPen(palette.color(QPalette.ColorRole.Text))
-        else:
-            detail_font = small
-            painter.setPen(theme.muted(palette))
-        painter.setFont(detail_font)
-        text = QFontMetricsF(detail_font).elidedText(box.detail, Qt.TextElideMode.ElideRight, area.width() - line * 0.5)
-        painter.drawText(lower, Qt.AlignmentFlag.AlignCenter, text)
+        texts = self._texts(box, area, explained=explained)
+        top = area.center().y() - sum(height for _, _, height in texts) / 2
+        for number, (text, font, height) in enumerate(texts):
+            is_last = number == len(texts) - 1
+            painter.setFont(font)
+            painter.setPen(theme.muted(palette) if is_last else palette.color(QPalette.ColorRole.Text))
+            painter.drawText(QRectF(area.left() + line / 2, top, area.width() - line, height), int(_WRAPPED), text)
+            top += height
 
     def _paint_arrow(self, painter: QPainter, above: QRectF, below: QRectF, line: float) -> None:
         colour = self.palette().color(QPalette.ColorRole.Dark)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QFont, QPalette, QStandardItemModel
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QStandardItemModel
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
@@ -25,6 +25,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.model_queries import DeviceChoice
 from lmstudio_app.gui.text import progress_text
 from lmstudio_app.gui.widgets.model_list import ModelList
+from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
 
 
 class ModelChooser(QWidget):
@@ -41,12 +42,10 @@ class ModelChooser(QWidget):
         super().__init__(parent)
         self._devices: tuple[DeviceChoice, ...] = ()
         self.list = ModelList(self)
-        self.setMinimumWidth(theme.characters(self, 42))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
-        heading = QLabel(self.tr("Choose a model"), self)
-        heading.setFont(theme.heading_font(heading))
+        heading = Heading(self.tr("Choose a model"), self)
         self.folder_button = QPushButton(self.tr("Open folder…"), self)
         self._explain(
             self.folder_button,
@@ -63,20 +62,14 @@ class ModelChooser(QWidget):
         layout.addLayout(self._build_buttons())
         layout.addWidget(self._build_progress())
 
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(theme.characters(self, 42), 0))
+
     @staticmethod
     def _explain(widget: QWidget, tip: str, name: str = "") -> None:
         widget.setToolTip(tip)
         widget.setAccessibleName(name or getattr(widget, "text", str)())
         widget.setAccessibleDescription(tip)
-
-    def _hint(self, text: str) -> QLabel:
-        label = QLabel(text, self)
-        label.setWordWrap(True)
-        label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        font = QFont(label.font())
-        font.setPointSizeF(font.pointSizeF() * 0.88)
-        label.setFont(font)
-        return label
 
     def _build_hub_field(self) -> QVBoxLayout:
         self.hub_edit = QLineEdit(self)
@@ -101,7 +94,7 @@ class ModelChooser(QWidget):
         layout.setSpacing(theme.em(self, 0.15))
         layout.addLayout(line)
         layout.addWidget(
-            self._hint(self.tr("Or any model of the Hugging Face hub. Only safe weights (safetensors) are taken."))
+            Hint(self.tr("Or any model of the Hugging Face hub. Only safe weights (safetensors) are taken."))
         )
         return layout
 
@@ -130,7 +123,7 @@ class ModelChooser(QWidget):
             box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
             grid.addWidget(label, row, 0)
             grid.addWidget(box, row, 1)
-        self.precision_hint = self._hint("")
+        self.precision_hint = Hint("", self)
         grid.addWidget(self.precision_hint, 2, 1)
         self.device_box.addItem(self.tr("Automatic"), "auto")
         for text, name in ((self.tr("Automatic"), "auto"), ("float32", "float32"), ("bf16", "bf16")):
@@ -158,12 +151,12 @@ class ModelChooser(QWidget):
 
     def _build_progress(self) -> QWidget:
         self.progress = QWidget(self)
-        self.status = self._hint("")
+        self.status = Hint("", self)
         self.bar = QProgressBar(self.progress)
         self.bar.setTextVisible(False)
         self.bar.setFixedHeight(theme.em(self, 0.5))
         self._explain(self.bar, self.tr("How far the download is"), self.tr("Progress"))
-        self.amount = self._hint("")
+        self.amount = Hint("", self)
         layout = QVBoxLayout(self.progress)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.2))
@@ -201,7 +194,7 @@ class ModelChooser(QWidget):
         box = self.device_box
         box.blockSignals(True)
         box.clear()
-        box.addItem(self.tr("Automatic: {device}").format(device=devices[0].title), "auto")
+        box.addItem(self.tr("Automatic: {device}").format(device=devices[0].name.upper()), "auto")
         for name, title in names.items():
             choice = found.get(name)
             if choice is None:

@@ -9,7 +9,6 @@ from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
-    QLabel,
     QPushButton,
     QScrollArea,
     QStackedWidget,
@@ -24,6 +23,7 @@ from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.architecture_card import ArchitectureCard
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.models.card import ModelCard
 from lmstudio_app.models.catalog import CatalogEntry, HubSource, WheelSource
 
@@ -39,13 +39,15 @@ class LoadedBanner(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("card", True)
-        self.state = QLabel(self)
-        self.state.setFont(theme.heading_font(self.state, 1.0))
+        self.state = Heading("", self, scale=1.0)
         self.text = ElidedLabel(self)
         self.button = QPushButton(self.tr("Show it"), self)
         self.button.setAccessibleName(self.tr("Show the loaded model"))
         self.button.setToolTip(self.tr("Select the loaded model in the list"))
         self.button.clicked.connect(self.show_requested)
+        policy = self.button.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # the page below must not jump
+        self.button.setSizePolicy(policy)
         self.button.hide()
         layout = QHBoxLayout(self)
         pad = theme.em(self, 0.4)
@@ -81,8 +83,7 @@ class ModelView(QWidget):
         super().__init__(parent)
         self.banner = LoadedBanner(self)
         self.banner.show_requested.connect(self.loaded_requested)
-        self.title = QLabel(self)
-        self.title.setFont(theme.heading_font(self.title, 1.45))
+        self.title = Heading("", self, scale=1.45)
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.subtitle = ElidedLabel(self)
         self.subtitle.setForegroundRole(QPalette.ColorRole.PlaceholderText)

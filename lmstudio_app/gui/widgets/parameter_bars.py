@@ -15,6 +15,10 @@ ROW, TALLEST_ROW = 1.75, 3.0  # height of a bar's row, in text lines
 TITLE = 1.7
 
 
+def _widest(metrics: QFontMetricsF, texts: Sequence[str]) -> float:
+    return max(metrics.horizontalAdvance(text) for text in texts)
+
+
 class ParameterBars(QWidget):
     """``parts`` are (part, parameters) as :class:`~lmstudio_app.models.card.ModelCard` has them."""
 
@@ -69,9 +73,12 @@ class ParameterBars(QWidget):
         painter.setFont(self.font())
         names = self._names()
         caption = max(metrics.horizontalAdvance(names[part][0]) for part, _ in self._parts) + line * 0.7
-        numbers = metrics.horizontalAdvance("888.8M  100 %") + line * 0.5
         total = sum(count for _, count in self._parts)
-        room = max(self.width() - caption - numbers, line * 2)
+        texts = [self._number_text(count, total, short=False) for _, count in self._parts]
+        if self.width() - caption - _widest(metrics, texts) < line * 6:
+            texts = [self._number_text(count, total, short=True) for _, count in self._parts]
+        numbers = _widest(metrics, texts) + line * 0.7
+        room = max(self.width() - caption - numbers, line)
         height = self._row_height()
         colour = theme.chart_colours(palette).series[0]
         for number, (part, count) in enumerate(self._parts):
@@ -87,11 +94,13 @@ class ParameterBars(QWidget):
             painter.drawRoundedRect(filled, line * 0.15, line * 0.15)
             painter.setPen(palette.color(QPalette.ColorRole.Text))
             area = QRectF(bar.right() + line * 0.5, row.top(), numbers, row.height())
-            share = 100 * count / total
-            text = self.tr("{count}  {share} %").format(
-                count=compact_number_text(count), share=f"{share:.0f}" if share >= 1 else "<1"
-            )
-            painter.drawText(area, left_centre, text)
+            painter.drawText(area, left_centre, texts[number])
+
+    def _number_text(self, count: int, total: int, *, short: bool) -> str:
+        share = f"{100 * count / total:.0f}" if count * 100 >= total else "<1"
+        if short:
+            return self.tr("{share} %").format(share=share)
+        return self.tr("{count}  {share} %").format(count=compact_number_text(count), share=share)
 
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
