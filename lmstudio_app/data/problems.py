@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ _FIX_TITLES = {
     "format": "Read as {value}",
     "rejected": "Show the rows set aside",
     "deduplicate": "Leave out duplicates",
+    "details": "Copy details",
 }
 _ENCODING_NAMES = {
     "gb18030": "GB18030 (Chinese)", "cp1252": "Windows-1252", "latin-1": "Latin-1", "iso8859-1": "Latin-1",
@@ -81,6 +82,11 @@ def encoding_name(encoding: str) -> str:
     return _ENCODING_NAMES.get(encoding, encoding)
 
 
+def by_severity(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Errors first, otherwise in the given order."""
+    return tuple(sorted(problems, key=lambda problem: -SEVERITIES.index(problem.severity)))
+
+
 class Findings:
     """Collects problems while a file is read; the same kind at many lines becomes one problem with a count."""
 
@@ -133,4 +139,4 @@ class Findings:
             listed = ", ".join(str(row) for row in rows) + (", …" if rows and count > len(rows) else "")
             values["parameters"] = {**values["parameters"], "count": count, "row": values["row"], "rows": listed}
             found.append(Problem(**values))
-        return tuple(sorted(found, key=lambda problem: -SEVERITIES.index(problem.severity)))
+        return by_severity(found)

@@ -58,11 +58,11 @@ def note_duplicates(repeated: Duplicates, findings: Findings) -> None:
     if repeated.count:
         findings.add(
             "duplicates",
-            "{repeated} training rows repeat an earlier text, the most frequent {times} times: {example}",
+            "{repeated} training rows repeat an earlier text, the most frequent {repeats} times: {example}",
             fix="deduplicate",
             severity="info",
             repeated=repeated.count,
-            times=repeated.examples[0][1],
+            repeats=repeated.examples[0][1],
             example=repeated.examples[0][0][:80],
         )
     if repeated.conflicting:

@@ -126,6 +126,18 @@ class FilePart:
         at = int(np.searchsorted(breaks[:, 0], index, side="right")) - 1
         return int(breaks[at, 1] + index - breaks[at, 0])
 
+    def row(self, line: int) -> int | None:
+        """The row (counted from this file's first) that begins at ``line`` or, if that was set aside, after it."""
+        import numpy as np
+
+        breaks = self._breaks
+        if not len(breaks) or not self.rows:
+            return None
+        at = max(0, int(np.searchsorted(breaks[:, 1], line, side="right")) - 1)
+        row = int(breaks[at, 0] + max(0, line - breaks[at, 1]))
+        end = int(breaks[at + 1, 0]) if at + 1 < len(breaks) else self.rows
+        return min(row, end, self.rows - 1)
+
     @property
     def rejected_file(self) -> Path | None:
         path = self.folder / arrow_tables.REJECTED
@@ -255,7 +267,7 @@ def _read_files(source: DataSource, paths: Sequence[Path], ctx: JobContext, opti
         facts = facts or meta["facts"]
         for values in meta["problems"]:
             problem = Problem.from_dict(values)
-            problems.append(problem if len(paths) == 1 else _in_file(problem, path))
+            problems.append(problem if len(paths) == 1 else in_file(problem, path))
     _check_same_columns(datasets, paths)
     types = {name: {str(data.features[name].dtype) for data in datasets} for name in datasets[0].column_names}
     mixed = {name: kinds for name, kinds in types.items() if len(kinds) > 1}
@@ -265,7 +277,8 @@ def _read_files(source: DataSource, paths: Sequence[Path], ctx: JobContext, opti
     return Table(source, whole, tuple(problems), tuple(parts), rejected, facts, options)
 
 
-def _in_file(problem: Problem, path: Path) -> Problem:
+def in_file(problem: Problem, path: Path) -> Problem:
+    """The same problem, told with the name of its file."""
     parameters = {**problem.parameters, "file": path.name}
     return replace(problem, template="{file}: " + problem.template, parameters=parameters)
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data import arrow_tables
 from lmstudio_app.data.columns import ColumnSpec, resolve_columns
-from lmstudio_app.data.problems import Findings
+from lmstudio_app.data.problems import Findings, by_severity
 from lmstudio_app.data.reports import MANY_CLASSES, DataReport, DroppedRow, note_duplicates, note_labels
-from lmstudio_app.data.sources import ReadOptions, Table, read_table
+from lmstudio_app.data.sources import ReadOptions, Table, in_file, read_table
 from lmstudio_app.data.statistics import (
     arrow_column,
     codes,
@@ -241,7 +241,10 @@ def plan_splits(
     if label is not None:
         balances = [count_values(side.column(label)) for side in (train, evaluation)]
         note_labels(balances, train.columns[label], findings)
-    problems = [problem for table in tables for problem in table.problems]
+    problems = list(tables[0].problems)
+    for table in tables[1:]:
+        name = table.parts[0].path
+        problems += [found if "file" in found.parameters else in_file(found, name) for found in table.problems]
     report = DataReport(
         columns=train.columns,
         rows=rows,
@@ -255,7 +258,7 @@ def plan_splits(
         leakage=leaked,
         train_balance=balances[0],
         eval_balance=balances[1],
-        problems=(*findings.problems(), *problems),
+        problems=by_severity((*findings.problems(), *problems)),
     )
     return train, evaluation, report
 

@@ -1,0 +1,456 @@
+"""The Data page: choose what a model learns from, see it, mend it. Whatever can be used is used at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QShowEvent
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QSplitter, QWidget
+
+from lmstudio_app.data.catalog import bundled_data_sets
+from lmstudio_app.data.problems import Problem
+from lmstudio_app.data.sources import FILE_PATTERNS, ReadOptions
+from lmstudio_app.data.splits import DataConfig, DataSelection
+from lmstudio_app.errors import UserError
+from lmstudio_app.events import Event, Progress
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.data_queries import (
+    CheckRequest,
+    LengthRequest,
+    OpenedData,
+    OpenRequest,
+    check_data,
+    list_rejected,
+    measure_lengths,
+    open_data,
+)
+from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.text import error_texts
+from lmstudio_app.gui.widgets.data_panel import DataPanel
+from lmstudio_app.gui.widgets.data_view import DataView
+from lmstudio_app.gui.widgets.rejected_dialog import RejectedDialog
+from lmstudio_app.tasks import TASKS, find_task
+
+if TYPE_CHECKING:
+    from lmstudio_app.data.reports import DataReport
+
+REMEMBERED = 10  # files that are kept in the list
+DELAY = 150  # milliseconds a changed setting rests before the data is checked again
+
+
+class DataTab(QWidget):
+    data_chosen = Signal(object)  # DataSelection, or None when what is shown cannot be used
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._services = services
+        self._settings = services.settings
+        self._tokenizer: Any = None
+        self._opened: OpenedData | None = None
+        self._options: dict[str, Any] = {}  # how the opened source is read
+        self._report: DataReport | None = None
+        self._selection: DataSelection | None = None
+        self._reading: JobHandle | None = None
+        self._checking: JobHandle | None = None
+        self._measuring: JobHandle | None = None
+        self._shown_before = False
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(DELAY)
+        self._rest.timeout.connect(self._check)
+        self.panel = DataPanel(self)
+        self.view = DataView(self._settings, self)
+        self._splitter = QSplitter(Qt.Orientation.Horizontal, self)
+        self._splitter.addWidget(self.panel)
+        self._splitter.addWidget(self.view)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.setHandleWidth(theme.em(self, 0.6))
+        margin = theme.em(self, 0.7)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(margin, margin, margin, margin // 2)
+        layout.addWidget(self._splitter)
+        self.setAcceptDrops(True)
+        self._restore()
+        self._connect()
+
+    def _restore(self) -> None:
+        settings = self._settings
+        self._splitter.setSizes(
+            settings.get("data.splitter", [theme.characters(self, 48), theme.characters(self, 130)])
+        )
+        self.panel.form.reading.set_open(bool(settings.get("data.reading_open", False)))
+        self.panel.form.set_split(
+            settings.get("data.eval"),
+            float(settings.get("data.eval_fraction", 0.1)),
+            deduplicate=bool(settings.get("data.deduplicate", False)),
+        )
+        self._refresh_sources()
+
+    def _connect(self) -> None:
+        panel, form, view = self.panel, self.panel.form, self.view
+        self._splitter.splitterMoved.connect(lambda: self._settings.set("data.splitter", self._splitter.sizes()))
+        panel.source_chosen.connect(self._on_source_chosen)
+        panel.source_removed.connect(self._on_source_removed)
+        panel.files_requested.connect(self._on_files_requested)
+        panel.cancel_requested.connect(self.cancel)
+        form.columns_changed.connect(self._on_columns_changed)
+        form.split_changed.connect(self._on_split_changed)
+        form.reading_changed.connect(self._on_reading_changed)
+        form.eval_file_requested.connect(self._on_eval_file_requested)
+        form.reading.toggled.connect(lambda is_open: self._settings.set("data.reading_open", is_open))
+        view.fix_requested.connect(self._on_fix_requested)
+        view.line_requested.connect(self._on_line_requested)
+        view.files_requested.connect(self._on_files_requested)
+
+    # --- what the window calls
+
+    @property
+    def selection(self) -> DataSelection | None:
+        """What a training would use now."""
+        return self._selection
+
+    @property
+    def opened(self) -> OpenedData | None:
+        return self._opened
+
+    @property
+    def report(self) -> DataReport | None:
+        return self._report
+
+    def set_model(self, loaded: Any) -> None:
+        """Lengths are counted with this model's tokenizer from now on."""
+        self._tokenizer = loaded.tokenizer if loaded is not None else None
+        if self._opened is not None:
+            self._measure()
+
+    def open_source(self, source: str | Path | Sequence[str | Path]) -> None:
+        """Read a bundled data set, a file, or several files that make up one."""
+        self._open(_plain(source), {})
+
+    def cancel(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def shutdown(self) -> None:
+        self._rest.stop()
+        for handle in (self._reading, self._checking, self._measuring):
+            if handle is not None:
+                handle.cancel()
+        self.view.shutdown()
+
+    # --- sources
+
+    def _refresh_sources(self) -> None:
+        recent = [_plain(source) for source in self._settings.get("data.recent", [])]
+        current = self._opened.request.source if self._opened is not None else None
+        self.panel.set_sources(recent, current)
+
+    def _remember(self, source: Any) -> None:
+        if isinstance(source, str) and source in bundled_data_sets():
+            return
+        others = [other for other in self._settings.get("data.recent", []) if other != source]
+        if source not in self._settings.get("data.recent", []):
+            self._settings.set("data.recent", [source, *others][:REMEMBERED])
+
+    def _on_source_chosen(self, source: Any) -> None:
+        if self._opened is None or source != self._opened.request.source or self._reading is not None:
+            self._open(source, {})
+
+    def _on_source_removed(self, source: Any) -> None:
+        self._settings.set("data.recent", [s for s in self._settings.get("data.recent", []) if s != source])
+        self._refresh_sources()
+
+    def _file_dialog(self, title: str) -> tuple[str, str, str]:
+        patterns = " ".join(FILE_PATTERNS)
+        filters = self.tr("Data files ({patterns});;All files (*)").format(patterns=patterns)
+        return title, self._settings.get("data.folder", ""), filters
+
+    def _on_files_requested(self) -> None:
+        names, _ = QFileDialog.getOpenFileNames(self, *self._file_dialog(self.tr("Open data files")))
+        if names:
+            self._settings.set("data.folder", str(Path(names[0]).parent))
+            self.open_source(names[0] if len(names) == 1 else names)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        if not self._shown_before:
+            self._shown_before = True
+            QTimer.singleShot(0, self, self._open_remembered)
+
+    def _open_remembered(self) -> None:
+        """What was used last time, or, the first time, the first bundled set; unless something was asked for."""
+        if self._reading is not None or self._opened is not None:
+            return
+        source = _plain(self._settings.get("data.source") or next(iter(bundled_data_sets())))
+        options = self._settings.get("data.options", {})
+        files = [source] if isinstance(source, str) else source
+        if any(name not in bundled_data_sets() and not Path(name).is_file() for name in files):
+            source, options = next(iter(bundled_data_sets())), {}
+        self._open(source, options, columns=self._settings.get("data.columns", {}))
+
+    # --- reading
+
+    def _open(self, source: Any, options: dict[str, Any], columns: dict[str, str] | None = None) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        self._remember(source)
+        self.panel.set_sources([_plain(item) for item in self._settings.get("data.recent", [])], source)
+        title = self.tr("Reading {name}").format(name=self.panel.title_of(source))
+        request = OpenRequest(source, options, self._task)
+        self._reading = handle = self._services.model_runner.start(open_data, request, title=title, quiet=True)
+        handle.event.connect(lambda events: self._on_reading_events(handle, events))
+        handle.succeeded.connect(lambda opened: self._on_opened(handle, opened, columns or {}))
+        handle.failed.connect(lambda error: self._on_open_failed(handle, source, error))
+        handle.finished.connect(lambda: self._on_reading_finished(handle))
+        self.panel.set_busy(title)
+
+    @property
+    def _task(self) -> str:
+        return self._settings.get("data.task", TASKS[0].name)
+
+    def _on_reading_events(self, handle: JobHandle, events: list[Event]) -> None:
+        progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
+        if handle is self._reading and progress is not None:
+            self.panel.set_progress(progress)
+
+    def _on_opened(self, handle: JobHandle, opened: OpenedData, columns: dict[str, str]) -> None:
+        if handle is not self._reading:
+            return
+        previous = self._opened
+        self._opened = opened
+        self._options = dict(opened.request.options)
+        if previous is not None and previous.request.source != opened.request.source:
+            self.panel.form.set_split(
+                None, self.panel.form.eval_fraction, deduplicate=self.panel.form.deduplicate.isChecked()
+            )
+        elif previous is not None:
+            columns = self.panel.form.columns()  # the same file read in another way
+        mapping = dict(opened.mapping)
+        if columns and all(column in opened.types for column in columns.values()):
+            mapping |= columns
+        specs = find_task(self._task).columns
+        self.panel.form.set_columns(specs, list(opened.types), mapping)
+        self.panel.form.set_reading(self._options, opened.table.facts)
+        self.view.show_table(opened.table, opened.types, self._uses(), self.panel.title_of(opened.request.source))
+        self._save_choice()
+        self._report = None
+        self.view.show_problems(opened.table.problems)
+        self._check()
+        self._measure()
+
+    def _on_open_failed(self, handle: JobHandle, source: Any, error: UserError) -> None:
+        """What was open before stays; the failed file leaves the list unless it can be read another way."""
+        if handle is not self._reading:
+            return
+        failure = _as_problem(error)
+        known = tuple(p for p in self.view.problems if p.kind != "failed")
+        self.view.show_problems((failure, *known))
+        if self._opened is None or source != self._opened.request.source:
+            recent = [item for item in self._settings.get("data.recent", []) if item != source]
+            self._settings.set("data.recent", recent)
+        if self._opened is not None:
+            self.panel.form.set_reading(self._options, self._opened.table.facts)
+
+    def _on_reading_finished(self, handle: JobHandle) -> None:
+        if handle is self._reading:
+            self._reading = None
+            self.panel.set_busy("")
+            self._refresh_sources()
+
+    # --- what the user changes
+
+    def _uses(self) -> dict[str, str]:
+        titles = {spec.name: spec.title for spec in find_task(self._task).columns}
+        return {column: titles[name] for name, column in self.panel.form.columns().items()}
+
+    def _save_choice(self) -> None:
+        form = self.panel.form
+        assert self._opened is not None
+        self._settings.set("data.source", self._opened.request.source)
+        self._settings.set("data.options", self._options)
+        self._settings.set("data.columns", form.columns())
+        self._settings.set("data.eval", form.evaluation)
+        self._settings.set("data.eval_fraction", form.eval_fraction)
+        self._settings.set("data.deduplicate", form.deduplicate.isChecked())
+
+    def _on_columns_changed(self) -> None:
+        if self._opened is not None:
+            self.view.set_uses(self._uses())
+            self._save_choice()
+            self._rest.start()
+            self._measure()
+
+    def _on_split_changed(self) -> None:
+        if self._opened is not None:
+            self._save_choice()
+            self._rest.start()
+
+    def _on_reading_changed(self) -> None:
+        if self._opened is not None:
+            self._open(self._opened.request.source, self.panel.form.reading_options())
+
+    def _on_eval_file_requested(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, *self._file_dialog(self.tr("Open evaluation data")))
+        if name:
+            self._settings.set("data.folder", str(Path(name).parent))
+            self.set_evaluation(name)
+
+    def set_evaluation(self, path: str | Path | None) -> None:
+        """Evaluate on a file of its own, or (None) on a part of the data."""
+        form = self.panel.form
+        form.set_split(
+            None if path is None else str(path), form.eval_fraction, deduplicate=form.deduplicate.isChecked()
+        )
+        self._on_split_changed()
+
+    # --- checking
+
+    def _config(self) -> DataConfig:
+        assert self._opened is not None
+        form = self.panel.form
+        return DataConfig(
+            train=self._opened.request.source,
+            eval=form.evaluation,
+            columns=form.columns(),
+            eval_fraction=form.eval_fraction,
+            deduplicate=form.deduplicate.isChecked(),
+            options=self._options,
+        )
+
+    def _check(self) -> None:
+        if self._opened is None:
+            return
+        self._rest.stop()
+        if self._checking is not None:
+            self._checking.cancel()
+        config = self._config()
+        request = CheckRequest(config, self._task)
+        self._checking = handle = self._services.query_runner.start(
+            check_data, request, title=self.tr("Checking the data"), quiet=True
+        )
+        handle.succeeded.connect(lambda report: self._on_checked(handle, config, report))
+        handle.failed.connect(lambda error: self._on_check_failed(handle, error))
+
+    def _on_checked(self, handle: JobHandle, config: DataConfig, report: DataReport) -> None:
+        if handle is not self._checking or self._opened is None:
+            return
+        self._report = report
+        self.view.show_report(report)
+        self.view.show_problems(self._for_preview(report.problems))
+        usable = all(problem.severity != "error" for problem in report.problems)
+        title = self.panel.title_of(self._opened.request.source)
+        self._choose(DataSelection(config, self._task, title) if usable else None)
+
+    def _on_check_failed(self, handle: JobHandle, error: UserError) -> None:
+        if handle is not self._checking or self._opened is None:
+            return
+        self._report = None
+        self.view.show_report(None)
+        self.view.show_problems((_as_problem(error), *self._opened.table.problems))
+        self._choose(None)
+
+    def _choose(self, selection: DataSelection | None) -> None:
+        if selection != self._selection:
+            self._selection = selection
+            self.data_chosen.emit(selection)
+
+    def _for_preview(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
+        """Lines and reading options of the evaluation file have no place in the preview of the training data."""
+        assert self._opened is not None
+        parts = self._opened.table.parts
+        names = {part.path.name for part in parts}
+        kept = []
+        for problem in problems:
+            file = problem.parameters.get("file")
+            if (file is None and len(parts) > 1) or (file is not None and file not in names):
+                problem = replace(problem, row=None)
+            if file is not None and file not in names:
+                problem = replace(problem, fix=None, more_fixes=())
+            kept.append(problem)
+        return tuple(kept)
+
+    def _measure(self) -> None:
+        if self._measuring is not None:
+            self._measuring.cancel()
+        assert self._opened is not None
+        columns = self.panel.form.columns()
+        texts = [spec.name for spec in find_task(self._task).columns if spec.type == "text"]
+        column = next((columns[name] for name in texts if name in columns), None)
+        if column is None:
+            return
+        tokenizer = self._tokenizer
+        request = LengthRequest(self._opened.table, column, tokenizer)
+        self._measuring = handle = self._services.query_runner.start(
+            measure_lengths, request, title=self.tr("Measuring the texts"), quiet=True
+        )
+        handle.succeeded.connect(
+            lambda lengths: (
+                self.view.show_lengths(lengths, tokens=tokenizer is not None) if handle is self._measuring else None
+            )
+        )
+
+    # --- mending
+
+    def _on_fix_requested(self, fix: str) -> None:
+        name = fix.partition("=")[0]
+        if name == "details":
+            failure = next((p for p in self.view.problems if p.kind == "failed"), None)
+            QGuiApplication.clipboard().setText(failure.parameters.get("details", "") if failure else "")
+        elif name == "deduplicate":
+            self.panel.form.deduplicate.setChecked(True)
+        elif name == "rejected" and self._opened is not None:
+            table = self._opened.table
+            handle = self._services.query_runner.start(list_rejected, table, title=self.tr("Listing rows"))
+            handle.succeeded.connect(
+                lambda rows: RejectedDialog(rows, table.rejected, table.rejected_files, self).show()
+            )
+        elif self._opened is not None:
+            options = ReadOptions.from_dict(self._options).with_fix(fix)
+            self._open(self._opened.request.source, options.to_dict())
+
+    def _on_line_requested(self, problem: Problem) -> None:
+        if self._opened is None or problem.row is None:
+            return
+        file = problem.parameters.get("file")
+        part = next((p for p in self._opened.table.parts if file is None or p.path.name == file), None)
+        row = part.row(problem.row) if part is not None else None
+        if part is not None and row is not None:
+            self.view.preview.show_row(part.first + row)
+
+    # --- dropping files
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _dropped_files(event):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        files = _dropped_files(event)
+        if files:
+            event.acceptProposedAction()
+            self.open_source(files[0] if len(files) == 1 else files)
+
+
+def _plain(source: Any) -> Any:
+    """A source as it is kept in settings and recipes: names and absolute paths, in a list if there are several."""
+    if isinstance(source, str | Path):
+        name = str(source)
+        return name if name in bundled_data_sets() else str(Path(name).expanduser().absolute())
+    return [_plain(item) for item in source]
+
+
+def _as_problem(error: UserError) -> Problem:
+    message, remedy = error_texts(error)
+    parameters = {"message": message, "remedy": remedy, "details": f"{message}\n{remedy}\n{error.details}"}
+    return Problem("failed", "{message} {remedy}", parameters, None, "details", "error")
+
+
+def _dropped_files(event: QDragEnterEvent | QDropEvent) -> list[str]:
+    """Local files (folders are models, which the window opens)."""
+    paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+    return [str(path) for path in paths] if paths and all(path.is_file() for path in paths) else []

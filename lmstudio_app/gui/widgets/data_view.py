@@ -1,0 +1,203 @@
+"""The right side of the Data page: what the data is, what is odd about it, its rows, its classes and lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedLayout, QVBoxLayout, QWidget
+
+from lmstudio_app.data.catalog import bundled_data_sets
+from lmstudio_app.data.problems import Problem, delimiter_name, encoding_name
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.arrow_table import ArrowTableView
+from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.empty_state import EmptyState
+from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.problem_list import ProblemList
+
+if TYPE_CHECKING:
+    from lmstudio_app.data.reports import DataReport
+    from lmstudio_app.data.sources import Table
+    from lmstudio_app.gui.widgets.distribution_chart import ClassBalanceChart, LengthHistogram
+    from lmstudio_app.settings import Settings
+
+
+class DataView(QWidget):
+    fix_requested = Signal(str)
+    line_requested = Signal(object)  # Problem
+    files_requested = Signal()
+
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self._report: DataReport | None = None
+        self._lengths: tuple[Any, bool] | None = None
+        self._charts_wanted = False
+        self.classes: ClassBalanceChart | None = None
+        self.lengths: LengthHistogram | None = None
+        self.problem_list = ProblemList(self)
+        self.problem_list.fix_requested.connect(self.fix_requested)
+        self.problem_list.line_requested.connect(self.line_requested)
+        self._stack_holder = QWidget(self)
+        self._stack = QStackedLayout(self._stack_holder)
+        self._stack.addWidget(self._build_empty())
+        self._stack.addWidget(self._build_full())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.em(self, 0.5))
+        layout.addLayout(self._build_heading())
+        layout.addWidget(self.problem_list)
+        layout.addWidget(self._stack_holder, 1)
+
+    def _build_heading(self) -> QVBoxLayout:
+        self.title = ElidedLabel(self)
+        self.title.setFont(theme.heading_font(self.title, 1.25))
+        self.detail = ElidedLabel(self)
+        self.detail.setForegroundRole(self.detail.palette().ColorRole.PlaceholderText)
+        layout = QVBoxLayout()
+        layout.setSpacing(theme.em(self, 0.1))
+        layout.addWidget(self.title)
+        layout.addWidget(self.detail)
+        return layout
+
+    def _build_empty(self) -> QWidget:
+        empty = EmptyState(self)
+        empty.set_texts(
+            self.tr("Nothing is open yet"),
+            self.tr("Choose a bundled data set on the left, open a file, or drop one here."),
+        )
+        button = empty.add_button(self.tr("Open files…"), self.tr("CSV, TSV, JSON, Parquet or text"))
+        button.clicked.connect(self.files_requested)
+        return empty
+
+    def _build_full(self) -> QWidget:
+        full = QWidget(self)
+        self.figures = FigureRow(
+            [
+                ("train", self.tr("Training rows"), self.tr("Rows the model learns from")),
+                ("eval", self.tr("Evaluation rows"), self.tr("Rows that tell how good it is; never learnt from")),
+                ("classes", self.tr("Classes"), self.tr("Different labels in the training rows")),
+                ("left_out", self.tr("Left out"), self.tr("Rows that did not fit, lacked a value, or were duplicates")),
+                ("duplicates", self.tr("Duplicates"), self.tr("Training rows that repeat an earlier text")),
+                ("leakage", self.tr("Leakage"), self.tr("Evaluation rows whose text is also in the training rows")),
+            ],
+            full,
+        )
+        self.preview = ArrowTableView(full)
+        self.preview.setMinimumHeight(theme.em(self, 6))
+        self._charts = QWidget(full)
+        self._charts_layout = QHBoxLayout(self._charts)
+        self._charts_layout.setContentsMargins(0, 0, 0, 0)
+        self._charts_layout.setSpacing(theme.em(self, 0.5))
+        self._charts.setMinimumHeight(theme.em(self, 8))
+        self._placeholder = QLabel(self._charts)
+        self._charts_layout.addWidget(self._placeholder, 1)
+        self._splitter = QSplitter(Qt.Orientation.Vertical, full)
+        self._splitter.addWidget(self.preview)
+        self._splitter.addWidget(self._charts)
+        self._splitter.setStretchFactor(0, 3)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setChildrenCollapsible(False)
+        self._splitter.setHandleWidth(theme.em(self, 0.6))
+        self._splitter.setSizes(self._settings.get("data.preview_splitter", [theme.em(self, 20), theme.em(self, 11)]))
+        self._splitter.splitterMoved.connect(
+            lambda: self._settings.set("data.preview_splitter", self._splitter.sizes())
+        )
+        layout = QVBoxLayout(full)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.em(self, 0.5))
+        layout.addWidget(self.figures)
+        layout.addWidget(self._splitter, 1)
+        return full
+
+    # --- what it is told
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return self.problem_list.problems
+
+    def show_problems(self, problems: Sequence[Problem]) -> None:
+        self.problem_list.set_problems(problems)
+
+    def show_table(self, table: Table, types: Mapping[str, str], uses: Mapping[str, str], title: str) -> None:
+        self.title.setText(title)
+        self.detail.setText(self._describe(table))
+        self.preview.rows.set_uses(uses)
+        self.preview.set_table(table, types)
+        self._stack.setCurrentIndex(1)
+        self.show_report(None)
+        if not self._charts_wanted:  # pyqtgraph was imported by the job that read the table
+            self._charts_wanted = True
+            QTimer.singleShot(0, self, self._build_classes)
+
+    def _describe(self, table: Table) -> str:
+        rows = number_text(len(table.dataset))
+        entry = bundled_data_sets().get(table.source) if isinstance(table.source, str) else None
+        if entry is not None:
+            return self.tr("{rows} rows · {license} · {attribution}").format(
+                rows=rows, license=entry.license, attribution=entry.attribution
+            )
+        facts = table.facts
+        parts = [facts.get("format", "").upper()]
+        if facts.get("encoding"):
+            parts.append(encoding_name(facts["encoding"]))
+        if facts.get("delimiter"):
+            parts.append(self.tr("separated by {delimiter}").format(delimiter=delimiter_name(facts["delimiter"])))
+        return self.tr("{rows} rows · {facts} · {path}").format(
+            rows=rows, facts=", ".join(parts), path=table.parts[0].path
+        )
+
+    def set_uses(self, uses: Mapping[str, str]) -> None:
+        self.preview.rows.set_uses(uses)
+
+    def show_report(self, report: DataReport | None) -> None:
+        """None: not known (yet)."""
+        self._report = report
+        if report is None:
+            self.figures.set_values({})
+            return
+        left_out = report.dropped + report.rejected + report.removed
+        self.figures.set_values(
+            {
+                "train": number_text(report.train_rows),
+                "eval": number_text(report.eval_rows),
+                "classes": number_text(len(report.train_balance)) if report.train_balance else "",
+                "left_out": number_text(left_out),
+                "duplicates": number_text(report.duplicates),
+                "leakage": number_text(report.leakage),
+            }
+        )
+        if self.classes is not None:
+            self.classes.set_balance(report.train_balance, report.eval_balance)
+
+    def show_lengths(self, lengths: Any, *, tokens: bool) -> None:
+        self._lengths = (lengths, tokens)
+        if self.lengths is not None:
+            self.lengths.set_lengths(lengths, tokens=tokens)
+
+    # --- charts, built one after the other so that neither holds the window up
+
+    def _build_classes(self) -> None:
+        from lmstudio_app.gui.widgets.distribution_chart import ClassBalanceChart
+
+        self._placeholder.hide()
+        self.classes = ClassBalanceChart(self._charts)
+        self._charts_layout.addWidget(self.classes, 2)
+        self.show_report(self._report)
+        QTimer.singleShot(0, self, self._build_lengths)
+
+    def _build_lengths(self) -> None:
+        from lmstudio_app.gui.widgets.distribution_chart import LengthHistogram
+
+        self.lengths = LengthHistogram(self._charts)
+        self._charts_layout.addWidget(self.lengths, 3)
+        if self._lengths is not None:
+            self.lengths.set_lengths(self._lengths[0], tokens=self._lengths[1])
+
+    def shutdown(self) -> None:
+        for chart in (self.classes, self.lengths):
+            if chart is not None:
+                chart.shutdown()
