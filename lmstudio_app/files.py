@@ -90,7 +90,7 @@ def require_free_space(folder: Path, needed: int) -> None:
 
 
 def format_bytes(count: float) -> str:
-    """A size as people read it, in powers of 1000 as disks and hubs state it: ``format_bytes(90868376) == "90.9 MB"``."""
+    """A size as people read it, in powers of 1000 as disks and hubs state it: 90,868,376 is ``"90.9 MB"``."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

@@ -120,7 +120,7 @@ def is_running(folder: Path) -> bool:
     """Is the process that claimed this folder alive (and not another one that got its number)?"""
     try:
         claim = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
-        return abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0
+        return bool(abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0)
     except (OSError, ValueError, KeyError, psutil.Error):
         return False
 
