@@ -28,6 +28,16 @@ from lmstudio_app import display, settings  # noqa: E402 - the checkout that thi
 MODEL = "starter:encoder"
 DATA = "uci-sentiment"
 SENTENCE = "The plot is thin, but I loved every minute of it."
+REVIEWS = (
+    "Warm, funny and beautifully acted.",
+    "Two hours I will never get back.",
+    "The battery lasts for days.",
+    "It stopped working after a week.",
+    "A story told a hundred times, and never as well.",
+    "The sound is thin and the manual useless.",
+    "I would buy it again tomorrow.",
+    "Neither the jokes nor the songs are any good.",
+)
 TRAINING = {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-4, "max_length": 64, "seed": 42}
 LARGEST = 200_000  # bytes of one picture
 PATIENCE = 900.0  # seconds for one step
@@ -137,10 +147,10 @@ def play(stage: Stage) -> None:
     stage.save("3-training")
     stage.wait_for("the training", lambda: results)
     stage.wait_until_idle()
-    stage.save("4-trained")
-    show_results(tab)
-    stage.wait(0.7)
-    stage.save("5-results")
+    for page, name in enumerate(("4-trained", "5-results")):
+        turn_run_view(tab, page)
+        stage.wait(0.7)
+        stage.save(name)
 
     before = window.model
     tab.try_requested.emit(str(results[0].model_folder))
@@ -149,6 +159,13 @@ def play(stage: Stage) -> None:
     for text in ("I hate this movie.", "An excellent phone, I am very happy with it.", SENTENCE):
         sentiment.one.set_text(text)
         stage.wait_until_idle()
+    reviews = Path(os.environ[settings.HOME_VARIABLE]) / "reviews.csv"
+    reviews.write_text("review\n" + "".join(f'"{text}"\n' for text in REVIEWS), encoding="utf-8")
+    sentiment.open_file(reviews)
+    stage.wait_until_idle()
+    sentiment.many.classify()
+    stage.wait_for("the labels", lambda: sentiment.many.predictions is not None)
+    stage.wait_until_idle()
     stage.save("6-sentiment")
 
     sentiment.inspect_requested.emit(SENTENCE)
@@ -163,12 +180,12 @@ def share_done(event: Any) -> float:
     return event.step / total if total else 0.0
 
 
-def show_results(tab: Any) -> None:
-    """Turn to the page of the run view that shows the confusion matrix and the worst examples."""
+def turn_run_view(tab: Any, page: int) -> None:
+    """Curves (0), or confusion matrix and worst examples (1)."""
     from PySide6.QtWidgets import QTabBar
 
     (bar,) = tab.view.findChildren(QTabBar)
-    bar.setCurrentIndex(1)
+    bar.setCurrentIndex(page)
 
 
 def read_size(text: str) -> tuple[int, int]:
@@ -189,7 +206,7 @@ def main() -> int:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     models = settings.models_folder()
 
-    from PySide6.QtCore import QLocale
+    from PySide6.QtCore import QLocale, qInstallMessageHandler
     from PySide6.QtWidgets import QApplication
 
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -197,6 +214,8 @@ def main() -> int:
         os.environ[settings.HOME_VARIABLE] = home
         lend_models(models)
         QLocale.setDefault(QLocale(options.language))
+        # Qt's drawing in memory does not do what a window manager asks, and says so at every dialog
+        qInstallMessageHandler(lambda kind, context, text: None if "propagateSizeHints" in text else print(text))
         app = QApplication(["lmstudio-app"])
         app.setApplicationName("lmstudio-app")
         chosen = settings.Settings()
