@@ -95,10 +95,9 @@ class DataPanel(QWidget):
             )
             state = self.tr("In use") if entry.name == current else ""
             rows.append(ModelRow(self.title_of(entry.name), json.dumps(entry.name), detail, "loaded", state, tip))
-        files = [source for source in recent if source not in bundled_data_sets()] if recent else []
-        if files:
+        if recent:
             rows.append(ModelRow(self.tr("Your files")))
-            rows += [self._file_row(source, current) for source in files]
+            rows += [self._file_row(source, current) for source in recent]
         self.list.blockSignals(True)
         self.list.set_rows(rows)
         self.list.select(json.dumps(current))

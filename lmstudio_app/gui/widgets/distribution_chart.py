@@ -89,14 +89,16 @@ class DistributionChart(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and hasattr(self, "_view"):
-            if not self._closed:
-                self.redraw()
+        is_look = event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange)
+        if is_look and hasattr(self, "_view") and not self._closed:
+            self.redraw()
 
     def shutdown(self) -> None:
         """Take the plot apart while Qt is whole; pyqtgraph's items otherwise outlive their scene."""
-        self._closed = True
-        self.plot.close()
+        if not self._closed:
+            self._closed = True
+            self.plot.close()
+            self.plot.deleteLater()
 
     def _tick_count_axis(self, highest: float) -> None:
         """At most four round numbers."""
@@ -128,7 +130,8 @@ class ClassBalanceChart(DistributionChart):
 
     def set_balance(self, train: Mapping[str, int], evaluation: Mapping[str, int]) -> None:
         self._train, self._eval = dict(train), dict(evaluation)
-        self.redraw()
+        if not self._closed:
+            self.redraw()
 
     @property
     def labels(self) -> list[str]:
@@ -203,7 +206,8 @@ class LengthHistogram(DistributionChart):
             self._counts, _ = np.histogram(np.minimum(lengths, self._edges[-1]), self._edges)
         else:
             self._edges, self._counts = np.zeros(0), np.zeros(0, dtype=np.int64)
-        self.redraw()
+        if not self._closed:
+            self.redraw()
 
     @property
     def quantile_95(self) -> int:
