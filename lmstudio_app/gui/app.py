@@ -33,6 +33,9 @@ def main(argv: Sequence[str] = ()) -> int:
     except ImportError as error:
         return _refuse(f"Qt cannot be loaded ({error})")
 
+    from lmstudio_app.gui.import_hook import restore_import
+
+    restore_import()
     from lmstudio_app.gui import dialogs
     from lmstudio_app.gui.garbage import GarbageCollector
     from lmstudio_app.gui.job_runner import has_unstoppable_jobs

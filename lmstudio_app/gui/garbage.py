@@ -12,6 +12,8 @@ import gc
 
 from PySide6.QtCore import QObject, QTimer
 
+from lmstudio_app.libraries import is_importing
+
 INTERVAL = 500  # milliseconds
 YOUNG = 1500  # new objects before a collection of generation 0
 OLD_EVERY = 40  # collections of generation 1 before one of everything
@@ -33,6 +35,8 @@ class GarbageCollector(QObject):
         gc.enable()
 
     def _collect(self) -> None:
+        if is_importing():  # soon all of that is frozen
+            return
         youngest, middle, oldest = gc.get_count()
         if oldest >= OLD_EVERY:
             gc.collect(2)

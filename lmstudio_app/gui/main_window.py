@@ -43,7 +43,7 @@ from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.job_strip import JobStrip
 from lmstudio_app.gui.widgets.navigation import NavigationRail
 from lmstudio_app.gui.window_settings import WindowSettings
-from lmstudio_app.libraries import load_libraries
+from lmstudio_app.libraries import load_libraries, load_modules
 from lmstudio_app.settings import home
 
 STOP_TIMEOUT = 5.0  # seconds a job has to end when the window closes
@@ -146,7 +146,9 @@ class MainWindow(QMainWindow):
 
     def warm_up(self) -> None:
         """Import the heavy libraries beside the window, before the first job needs them."""
+        pages = [page.module for page in PAGES]
         self.background_runner.start(import_pyqtgraph, None, quiet=True)
+        self.background_runner.start(load_modules, [*pages, "lmstudio_app.gui.widgets.run_view"], quiet=True)
         self.background_runner.start(load_libraries, None, quiet=True)
 
     # --- building

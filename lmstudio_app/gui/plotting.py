@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.libraries import load_modules
 
 
 def import_pyqtgraph(_: None, ctx: JobContext) -> None:
     """The job. It defines classes and makes no Qt object, so it may run in any thread."""
-    for name in ("numpy", "pyqtgraph"):
-        ctx.check()
-        importlib.import_module(name)
+    load_modules(("numpy", "pyqtgraph"), ctx)
 
 
 def is_pyqtgraph_imported() -> bool:

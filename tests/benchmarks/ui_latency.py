@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,9 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             self.phase = "start"
             self.delays: dict[str, list[float]] = {}
             self.result: dict[str, Any] = {}
+            self.heart_beats = False
+            if options.trace:
+                trace_stalls(self, options.trace)
             self.steps = iter(self.life())
             self.condition: Callable[[], Any] = lambda: True
             self.last = time.perf_counter()
@@ -76,6 +80,7 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             self.result["window"] = time.time() - options.started
             self.last = time.perf_counter()
             self.heart.start()
+            self.heart_beats = True
             self.walk.start()
 
         def beat(self) -> None:
@@ -91,6 +96,7 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             if step is None:
                 self.walk.stop()
                 self.heart.stop()
+                self.heart_beats = False
                 self.result["delays"] = self.delays
                 options.output.write_text(json.dumps(self.result))
                 self.window.close()
@@ -140,6 +146,33 @@ def live_in_the_window(options: argparse.Namespace) -> int:
     return app.main()
 
 
+def trace_stalls(probe: Any, limit: float) -> None:
+    """Print where each thread is when a heartbeat is ``limit`` milliseconds late: what to look at first."""
+
+    def _where(frame: Any) -> str:
+        places = []
+        while frame is not None and len(places) < 9:
+            places.append(f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}")
+            frame = frame.f_back
+        return " < ".join(places)
+
+    def _watch() -> None:
+        told, main_thread = 0.0, threading.main_thread().ident
+        while True:
+            time.sleep(0.003)
+            last = probe.last
+            if last == told or (time.perf_counter() - last) * 1000 < limit or not probe.heart_beats:
+                continue
+            told = last
+            print(f"-- {probe.phase}: late", flush=True)
+            for ident, frame in sys._current_frames().items():
+                if ident != threading.get_ident():
+                    name = "window" if ident == main_thread else "worker"
+                    print(f"   {name}: {_where(frame)}", flush=True)
+
+    threading.Thread(target=_watch, daemon=True).start()
+
+
 def write_rows(source: Path, target: Path, count: int) -> None:
     """``count`` random lines of a table with a header line."""
     header, *lines = source.read_text(encoding="utf-8").splitlines()
@@ -147,9 +180,10 @@ def write_rows(source: Path, target: Path, count: int) -> None:
     target.write_text("\n".join([header, *lines[:count]]) + "\n", encoding="utf-8")
 
 
-def run_window(home: Path, data: str, epochs: float) -> dict[str, Any]:
+def run_window(home: Path, data: str, options: argparse.Namespace) -> dict[str, Any]:
     output = home / f"life-{time.time_ns()}.json"
-    command = [sys.executable, __file__, "--live", "--data", data, "--epochs", str(epochs)]
+    command = [sys.executable, __file__, "--live", "--data", data, "--epochs", str(options.epochs)]
+    command += ["--trace", str(options.trace)]
     environment = {**os.environ, settings.HOME_VARIABLE: str(home)}
     (home / "settings.json").unlink(missing_ok=True)
     started = time.time()
@@ -228,6 +262,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=float, default=1.0)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--models", type=Path, default=None, help="models folder to lend (default: the app's own)")
+    parser.add_argument("--trace", type=float, default=0.0, metavar="MS", help="print the stacks of longer stalls")
     parser.add_argument("--live", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
@@ -243,9 +278,10 @@ def main() -> int:
         if Path(data).is_file():
             data = str(home / f"rows{Path(options.data).suffix}")
             write_rows(Path(options.data), Path(data), options.rows)
-        lives, headless = [], []
+        lives: list[dict[str, Any]] = []
+        headless: list[dict[str, Any]] = []
         for number in range(options.repeats):
-            lives.append(run_window(home, data, options.epochs))
+            lives.append(run_window(home, data, options))
             headless.append(run_headless(home, data, options.epochs))
             speeds = lives[-1]["finished"]["examples_per_second"], headless[-1]["examples_per_second"]
             print(f"run {number + 1}: window {speeds[0]:.1f}, headless {speeds[1]:.1f} examples/s", flush=True)

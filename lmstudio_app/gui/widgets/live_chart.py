@@ -33,7 +33,11 @@ class Series:
 
 
 class LiveChart(QFrame):
-    """Give it data with :meth:`set_data` as often as you like; :meth:`refresh` draws, when :attr:`dirty`."""
+    """Give it data with :meth:`set_data` as often as you like; :meth:`refresh` draws, when :attr:`dirty`.
+
+    The plot itself is built at the first :meth:`refresh` (or use of :attr:`plot`), so that a page of charts can
+    appear at once and fill one chart at a time.
+    """
 
     hovered = Signal(object)  # x under the mouse, or None
     zoomed = Signal(float, float)  # the user chose this range of x
@@ -47,11 +51,8 @@ class LiveChart(QFrame):
         tip: str = "",
         parent: QWidget | None = None,
     ) -> None:
-        self._is_ready = False  # Qt tells of a palette before the plot is built, too
+        self._plot: Any = None  # before super(): Qt tells of a palette from there
         super().__init__(parent)
-        import pyqtgraph as pg
-
-        self._pg = pg
         self._series = tuple(series)
         self._format = format_value
         self._data: dict[str, tuple[Array, Array]] = {}
@@ -74,11 +75,6 @@ class LiveChart(QFrame):
         self._readout.setTextFormat(Qt.TextFormat.RichText)
         self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._readout.setMinimumWidth(theme.characters(self, 4))
-        self.plot = pg.PlotWidget(self, enableMenu=False)
-        self.plot.setMinimumHeight(theme.em(self, 4))
-        self.plot.setFrameShape(QFrame.Shape.NoFrame)
-        self.plot.setAccessibleName(title)
-        self._build_plot()
         header = QHBoxLayout()
         header.addWidget(self._title)
         header.addWidget(self._readout, 1)
@@ -87,13 +83,29 @@ class LiveChart(QFrame):
         layout.setContentsMargins(pad, round(pad * 0.8), pad, pad // 2)
         layout.setSpacing(pad // 3)
         layout.addLayout(header)
-        layout.addWidget(self.plot, 1)
-        self._is_ready = True
-        self._restyle()
+        layout.addStretch(1)
+        self.setMinimumHeight(theme.em(self, 6))
+        self._show_readout()
+
+    @property
+    def plot(self) -> Any:
+        """The ``pyqtgraph.PlotWidget``."""
+        if self._plot is None:
+            self._build_plot()
+        return self._plot
 
     def _build_plot(self) -> None:
-        pg = self._pg
-        item = self.plot.getPlotItem()
+        import pyqtgraph as pg
+
+        self._pg = pg
+        self._plot = pg.PlotWidget(self, enableMenu=False)
+        self._plot.setFrameShape(QFrame.Shape.NoFrame)
+        self._plot.setAccessibleName(self.accessibleName())
+        layout = self.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.takeAt(layout.count() - 1)  # the stretch
+        layout.addWidget(self._plot, 1)
+        item = self._plot.getPlotItem()
         item.hideButtons()
         item.layout.setContentsMargins(0, 0, 0, 0)
         for side in ("left", "bottom"):
@@ -114,8 +126,10 @@ class LiveChart(QFrame):
         self._cross.setVisible(False)
         item.addItem(self._cross, ignoreBounds=True)
         self._view.sigRangeChangedManually.connect(self._on_zoomed)
-        self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
-        self.plot.viewport().installEventFilter(self)
+        self._plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
+        self._plot.viewport().installEventFilter(self)
+        item.setLogMode(x=False, y=self._log)
+        self._restyle()
 
     # --- data
 
@@ -136,13 +150,7 @@ class LiveChart(QFrame):
         if wanted == self._mark_positions:
             return
         self._mark_positions = wanted
-        for mark in self._marks:
-            self.plot.removeItem(mark)
-        pen = self._mark_pen()
-        self._marks = [self._pg.InfiniteLine(pos=x, angle=90, pen=pen) for x in wanted]
-        for mark in self._marks:
-            mark.setZValue(-10)
-            self.plot.addItem(mark, ignoreBounds=True)
+        self.dirty = True
 
     def set_title(self, title: str) -> None:
         self._title.setText(title)
@@ -151,7 +159,8 @@ class LiveChart(QFrame):
     def set_log(self, log: bool) -> None:
         if log != self._log:
             self._log = log
-            self.plot.getPlotItem().setLogMode(x=False, y=log)
+            if self._plot is not None:
+                self._plot.getPlotItem().setLogMode(x=False, y=log)
             self.dirty = True
 
     def set_extent(self, extent: float) -> None:
@@ -167,9 +176,11 @@ class LiveChart(QFrame):
     def refresh(self) -> None:
         """Draw what came since the last time: of each curve no more points than there are pixels to show them."""
         self.dirty = False
+        plot = self.plot
+        self._draw_marks()
         low, high = self._x_range or (0.0, self._extent)
         self._view.setXRange(low, high, padding=0.0 if self._x_range else 0.02)
-        limit = max(200, self.plot.width())
+        limit = max(200, plot.width())
         lowest, highest = np.inf, -np.inf
         for series in self._series:
             x, y = self._data.get(series.key, (np.empty(0), np.empty(0)))
@@ -189,6 +200,17 @@ class LiveChart(QFrame):
         if lowest <= highest:
             self._fit_y(float(lowest), float(highest))
         self._show_readout()
+
+    def _draw_marks(self) -> None:
+        if tuple(mark.value() for mark in self._marks) == self._mark_positions:
+            return
+        for mark in self._marks:
+            self._plot.removeItem(mark)
+        pen = self._mark_pen()
+        self._marks = [self._pg.InfiniteLine(pos=x, angle=90, pen=pen) for x in self._mark_positions]
+        for mark in self._marks:
+            mark.setZValue(-10)
+            self._plot.addItem(mark, ignoreBounds=True)
 
     def _fit_y(self, low: float, high: float) -> None:
         """Leave the range alone while it still fits well, so that the axis does not jitter."""
@@ -214,6 +236,8 @@ class LiveChart(QFrame):
     def show_crosshair(self, x: float | None) -> None:
         """Show the values nearest to ``x``, or, with None, the latest ones."""
         self._hover = x
+        if self._plot is None:
+            return
         self._cross.setVisible(x is not None)
         if x is not None:
             self._cross.setPos(x)
@@ -275,8 +299,8 @@ class LiveChart(QFrame):
 
     def _restyle(self) -> None:
         pg, colours = self._pg, theme.chart_colours(self.palette())
-        self.plot.setBackground(colours.background)
-        item = self.plot.getPlotItem()
+        self._plot.setBackground(colours.background)
+        item = self._plot.getPlotItem()
         font = QFont(self.font())
         font.setPointSizeF(font.pointSizeF() * 0.85)
         for side in ("left", "bottom"):
@@ -300,11 +324,12 @@ class LiveChart(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and self._is_ready:
+        if event.type() == QEvent.Type.PaletteChange and self._plot is not None:
             self._restyle()
 
     def shutdown(self) -> None:
         """Take the plot apart: pyqtgraph's menus otherwise outlive it."""
-        self._is_ready = False
-        self.plot.close()
-        self.plot.deleteLater()
+        plot, self._plot = self._plot, None
+        if plot is not None:
+            plot.close()
+            plot.deleteLater()

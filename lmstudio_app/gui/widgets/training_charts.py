@@ -64,6 +64,7 @@ class TrainingCharts(QWidget):
             chart.hovered.connect(self._on_hovered)
             chart.zoomed.connect(self._on_zoomed)
         self._charts["loss"].set_log(self._log.isChecked())
+        self._stale = set(self._charts)
 
     def _build_charts(self) -> dict[str, LiveChart]:
         def chart(title: str, tip: str, series: list[Series], text: object = format_number) -> LiveChart:
