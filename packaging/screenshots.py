@@ -160,7 +160,8 @@ def play(stage: Stage) -> None:
         sentiment.one.set_text(text)
         stage.wait_until_idle()
     reviews = Path(os.environ[settings.HOME_VARIABLE]) / "reviews.csv"
-    reviews.write_text("review\n" + "".join(f'"{text}"\n' for text in REVIEWS), encoding="utf-8")
+    rows = [f'{number},"{text}"\n' for number, text in enumerate(REVIEWS, 1)]
+    reviews.write_text("number,review\n" + "".join(rows), encoding="utf-8")
     sentiment.open_file(reviews)
     stage.wait_until_idle()
     sentiment.many.classify()
