@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.devices import memory_in_use
+from lmstudio_app.devices import freed_memory_kept, memory_in_use
 from lmstudio_app.errors import Cancelled, UserError, as_user_error
 from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, Progress, StepLogged
 from lmstudio_app.jobs import JobContext
@@ -54,7 +54,8 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
         session = prepare_session(run.recipe, ctx)
         position = _restore(session, run, ctx)
         try:
-            evaluation = _train(session, run, position, ctx)
+            with freed_memory_kept():
+                evaluation = _train(session, run, position, ctx)
         except Cancelled:
             _save(session, run, position, ctx)
             raise

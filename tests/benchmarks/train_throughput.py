@@ -68,6 +68,7 @@ def run_ours(folder: Path, learning_rate: float) -> dict[str, float]:
 def run_trainer(folder: Path, learning_rate: float, *, tuned: bool) -> dict[str, float]:
     """In this process; called in a process of its own."""
     import numpy as np
+    import torch
     import transformers
     from datasets import Dataset
 
@@ -97,6 +98,7 @@ def run_trainer(folder: Path, learning_rate: float, *, tuned: bool) -> dict[str,
             seed=SEED,
             report_to=[],
             disable_tqdm=True,
+            use_cpu=not torch.cuda.is_available(),
             **options,
         )
         trainer = transformers.Trainer(
