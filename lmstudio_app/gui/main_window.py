@@ -39,6 +39,7 @@ from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.job_strip import JobStrip
 from lmstudio_app.gui.widgets.navigation import NavigationRail
@@ -341,7 +342,7 @@ class MainWindow(QMainWindow):
 
     def _update_steps(self) -> None:
         """What each step has, or what it waits for, on the rail and in the status bar."""
-        model = Path(self._model.reference).name if self._model is not None else ""
+        model = model_title(self._model)
         data = self._data.title if self._data is not None else ""
         train = self._tabs.get("train")
         summary = train.summary() if train is not None else ""
@@ -365,18 +366,25 @@ class MainWindow(QMainWindow):
         self._model_label.setText(self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded"))
         self._data_label.setText(self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen"))
 
+    def _choose_file(self, title: str, on_chosen: Callable[[str], None]) -> QFileDialog:
+        """A file dialog that does not stop the rest of the window's life; open it when it is set up."""
+        dialog = QFileDialog(self, title)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.fileSelected.connect(on_chosen)
+        return dialog
+
     def _on_open_model(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.tr("Open a model folder"))
-        if folder:
-            self.open_model(folder)
+        dialog = self._choose_file(self.tr("Open a model folder"), self.open_model)
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        dialog.open()
 
     def _on_open_data(self) -> None:
         pattern = "*.csv *.tsv *.json *.jsonl *.parquet *.txt *.gz"
-        name, _ = QFileDialog.getOpenFileName(
-            self, self.tr("Open a data file"), "", self.tr("Data files ({pattern})").format(pattern=pattern)
-        )
-        if name:
-            self.open_data(name)
+        dialog = self._choose_file(self.tr("Open a data file"), self.open_data)
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
+        dialog.setNameFilters([self.tr("Data files ({pattern})").format(pattern=pattern), self.tr("All files (*)")])
+        dialog.open()
 
     def _on_copy_report(self) -> None:
         from lmstudio_app.gui.report import system_report
@@ -414,8 +422,9 @@ class MainWindow(QMainWindow):
         self.show_tab(name if name in _INDEX else "model")
 
     def _running_jobs(self) -> list[JobHandle]:
+        """Those the user knows of; the others are quiet questions of the pages, which may end with them."""
         handles = [runner.current for runner in self.services.runners()]
-        return [handle for handle in handles if handle is not None]
+        return [handle for handle in handles if handle is not None and not handle.quiet]
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self._closed:
@@ -465,6 +474,7 @@ class MainWindow(QMainWindow):
         self._closed = True
         self._close_timer.stop()
         self.settings.set("window.geometry", bytes(self.saveGeometry().toHex().data()).decode())
+        self.hide()  # a library that is being imported cannot be interrupted; nobody needs to watch
         for tab in self._tabs.values():
             tab.shutdown()
         deadline = self._close_deadline or time.monotonic() + STOP_TIMEOUT

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QCoreApplication, QLocale
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Progress, Status
 from lmstudio_app.files import format_bytes
+
+if TYPE_CHECKING:
+    from lmstudio_app.models.loading import LoadedModel
 
 
 def error_texts(error: UserError) -> tuple[str, str]:
@@ -14,6 +20,13 @@ def error_texts(error: UserError) -> tuple[str, str]:
     message = QCoreApplication.translate("errors", error.template).format(**error.parameters)
     remedy = error.remedy_template
     return message, QCoreApplication.translate("errors", remedy).format(**error.parameters) if remedy else ""
+
+
+def model_title(model: LoadedModel | None) -> str:
+    """What a person calls the model: the title it was saved with, else the last part of its reference."""
+    if model is None:
+        return ""
+    return model.card.title or Path(model.reference).name
 
 
 def status_text(status: Status) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui.dialogs import ErrorDialog, QuestionDialog
@@ -208,6 +208,25 @@ def test_a_job_that_does_not_end_holds_the_window_no_longer_than_it_may(
     qtbot.waitUntil(lambda: not window.isVisible())
     assert time.monotonic() - start < 1.4
     qtbot.wait(1500)  # the thread ends on its own
+
+
+def test_quiet_jobs_do_not_hold_up_the_closing(window: MainWindow, qtbot) -> None:
+    handle = window.services.query_runner.start(wait_for_cancel, None, quiet=True)
+    assert window.close()
+    assert not handle.running
+
+
+@pytest.mark.parametrize("action", ["Open model folder…", "Open data file…"])
+def test_file_dialogs_do_not_stop_the_window(window: MainWindow, qtbot, action: str, tmp_path: Path) -> None:
+    (trigger,) = [a for a in window.menuBar().actions()[0].menu().actions() if a.text().replace("&", "") == action]
+    opened: list[str] = []
+    window.open_model = window.open_data = opened.append  # type: ignore[method-assign]
+    trigger.trigger()
+    (dialog,) = window.findChildren(QFileDialog)
+    assert dialog.isVisible()
+    dialog.fileSelected.emit(str(tmp_path))
+    assert opened == [str(tmp_path)]
+    dialog.close()
 
 
 def test_dropping_a_folder_is_a_model_and_a_file_is_data(

@@ -76,7 +76,7 @@ def ready(tab: TrainTab, tiny_encoder: Path, reviews: Path) -> TrainTab:
 
 
 def give_work(tab: TrainTab, model: Path, data: Path, **training: object) -> None:
-    tab.set_model(SimpleNamespace(reference=str(model)))
+    tab.set_model(SimpleNamespace(reference=str(model), card=SimpleNamespace(title="")))
     tab.set_data(SimpleNamespace(config=DataConfig(train=str(data)), task="sentiment", title="Reviews"))
     values = {"epochs": 3.0, "batch_size": 8, "learning_rate": 5e-3, "log_every": 1, "device": "cpu", **training}
     tab.panel.form.set_values({f"training.{name}": value for name, value in values.items()})

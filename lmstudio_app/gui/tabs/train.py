@@ -7,7 +7,6 @@ runs now or from the file of a run that ended last month.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
@@ -21,6 +20,7 @@ from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
 from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets import recipe_panel
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
 
@@ -88,7 +88,7 @@ class TrainTab(QWidget):
 
     def set_model(self, model: Any) -> None:
         self._model = model
-        self.panel.requirements.set_value("model", Path(model.reference).name if model is not None else "")
+        self.panel.requirements.set_value("model", model_title(model))
         self._update_buttons()
 
     def set_data(self, selection: Any) -> None:

@@ -24,7 +24,7 @@ from lmstudio_app.settings import Settings
 if TYPE_CHECKING:
     from lmstudio_app.training.runs import RunSummary
 
-FIGURE_INTERVAL = 0.2  # seconds between two updates of the figures
+FIGURE_INTERVAL = 0.5  # seconds between two updates of the figures
 
 
 class RunView(QWidget):

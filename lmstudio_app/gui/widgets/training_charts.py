@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import (
     QCheckBox,
@@ -23,7 +25,10 @@ from lmstudio_app.gui.widgets.live_chart import LiveChart, Series
 from lmstudio_app.gui.widgets.number_edit import format_number
 from lmstudio_app.settings import Settings
 
-TICK = 50  # milliseconds; one chart is drawn a tick, so no single pause of the window is long
+TICK = 60  # milliseconds; one chart is drawn a tick, so no single pause of the window is long
+# Seconds between two drawings of the same chart. Drawing takes time from the training, on two cores twice: while
+# one of its threads waits for the processor, the other one waits for it.
+LARGE_INTERVAL, SMALL_INTERVAL = 0.5, 1.5
 SMALL = ("metric", "learning_rate", "grad_norm", "examples_per_second", "tokens_per_second", "memory")
 
 
@@ -41,6 +46,7 @@ class TrainingCharts(QWidget):
         self._smoother = Smoother(0.0)
         self._stale: set[str] = set()
         self._turn = 0
+        self._drawn: dict[str, float] = {}  # when each chart was drawn last
         self._charts = self._build_charts()
         grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
@@ -218,15 +224,22 @@ class TrainingCharts(QWidget):
         self._timer.stop()
 
     def _on_tick(self) -> None:
-        names = list(self._charts)
+        names, now = list(self._charts), time.monotonic()
+        is_waiting = False
         for _ in names:
             name = names[self._turn % len(names)]
             self._turn += 1
-            if name in self._stale or self._charts[name].dirty:
+            if name not in self._stale and not self._charts[name].dirty:
+                continue
+            is_waiting = True
+            interval = LARGE_INTERVAL if name == "loss" else SMALL_INTERVAL
+            if self._charts[name].dirty or now - self._drawn.get(name, 0.0) >= interval:
+                self._drawn[name] = now
                 self._feed(name)
                 self._charts[name].refresh()
                 return
-        self._timer.stop()
+        if not is_waiting:
+            self._timer.stop()
 
     def _feed(self, name: str) -> None:
         """Hand the curves of one chart over; columns are views, so this is cheap."""

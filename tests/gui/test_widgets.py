@@ -1,0 +1,106 @@
+import pytest
+from PySide6.QtCore import QLocale, Qt
+from PySide6.QtWidgets import QLabel
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.events import Progress, Status
+from lmstudio_app.gui import text
+from lmstudio_app.gui.widgets.disclosure import Disclosure
+from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.navigation import NavigationRail
+
+
+def test_errors_and_statuses_are_filled_in_after_translation() -> None:
+    assert text.error_texts(UserError("No {x}.", "Get {x}.", x="luck")) == ("No luck.", "Get luck.")
+    assert text.error_texts(UserError("Bad.")) == ("Bad.", "")
+    assert text.status_text(Status(template="At {step}", parameters={"step": 3})) == "At 3"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (0, "0.00"),
+        (5.612, "5.61"),
+        (23.4, "23.4"),
+        (945.3, "945"),
+        (1234, "1.23k"),
+        (56_789, "56.8k"),
+        (4.56e6, "4.56M"),
+    ],
+)
+def test_compact_numbers_have_three_digits(value: float, expected: str) -> None:
+    assert text.compact_number_text(value) == expected
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1, "0:00"), (42.4, "0:42"), (725, "12:05"), (3723, "1:02:03")])
+def test_durations(seconds: float, expected: str) -> None:
+    assert text.duration_text(seconds) == expected
+
+
+def test_progress_says_as_much_as_is_known() -> None:
+    full = Progress(done=12_300_000, total=90_900_000, unit="B", rate=4_100_000, eta=19.2)
+    assert text.progress_text(full) == "12.3 MB of 90.9 MB, 4.1 MB/s, 0:19 left"
+    before = QLocale()
+    QLocale.setDefault(QLocale("en_US"))
+    try:
+        assert text.progress_text(Progress(done=1200, total=3000, unit="rows")) == "1,200 of 3,000 rows"
+        assert text.progress_text(Progress(done=1200, unit="rows", rate=10)) == "1,200 rows, 10 rows/s"
+        assert text.progress_text(Progress(done=3)) == "3"
+    finally:
+        QLocale.setDefault(before)
+
+
+def test_a_disclosure_opens_by_mouse_and_keyboard(qtbot) -> None:
+    section = Disclosure("More", "Show more")
+    qtbot.addWidget(section)
+    inner = QLabel("inside", section.body)
+    section.show()
+    states: list[bool] = []
+    section.toggled.connect(states.append)
+    assert not inner.isVisible()
+    qtbot.mouseClick(section.button, Qt.MouseButton.LeftButton)
+    assert inner.isVisible()
+    qtbot.keyClick(section.button, Qt.Key.Key_Space)
+    assert states == [True, False]
+    assert (section.button.accessibleName(), section.button.toolTip()) == ("More", "Show more")
+
+
+def test_an_elided_label_asks_for_little_and_tells_all(qtbot) -> None:
+    label = ElidedLabel()
+    qtbot.addWidget(label)
+    label.setText("a very long sentence " * 20)
+    label.resize(60, 20)
+    label.show()
+    assert label.minimumSizeHint().width() < 60
+    assert label.toolTip() == label.accessibleName() == label.text()
+    assert not label.grab().isNull()
+
+
+def test_figures_show_a_dash_for_what_is_unknown(qtbot) -> None:
+    row = FigureRow([("a", "Loss", "tip a"), ("b", "Speed", "tip b")])
+    qtbot.addWidget(row)
+    row.set_values({"a": "0.5"})
+    assert [figure.value() for figure in row.figures.values()] == ["0.5", "–"]
+    assert row.figures["a"].accessibleName() == "Loss: 0.5"
+    row.set_values({})
+    assert row.figures["a"].value() == "–"
+
+
+def test_the_rail_paints_every_state_in_both_sizes(qtbot) -> None:
+    rail = NavigationRail([("One", "first"), ("Two", "second"), ("Three", "third")])
+    qtbot.addWidget(rail)
+    chosen: list[int] = []
+    rail.current_changed.connect(chosen.append)
+    rail.set_state(1, "a detail that is far too long to fit into the rail as it is", done=True)
+    rail.set_current(2)
+    rail.show()
+    before = rail.sizeHint()
+    assert not rail.grab().isNull()
+    qtbot.mouseClick(rail.buttons[1], Qt.MouseButton.LeftButton)
+    assert chosen == [2, 1]
+    assert rail.buttons[1].toolTip().endswith("as it is")
+    font = rail.font()
+    font.setPointSizeF(font.pointSizeF() * 1.5)
+    rail.setFont(font)
+    assert rail.buttons[0].sizeHint().width() > before.width()
