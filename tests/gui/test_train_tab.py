@@ -142,10 +142,10 @@ def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) ->
     assert not ready.panel.start_button.isEnabled()
     assert not ready.panel.form.isEnabled()
     assert ready.panel.pause_button.isEnabled()
-    qtbot.waitUntil(lambda: ready.view.figures.figures["step"].value() != "–", timeout=60_000)
-    with qtbot.waitSignal(handle.finished, timeout=60_000):
-        pass
+    qtbot.waitUntil(lambda: len(ready.view.curves.steps) > 0, timeout=60_000)
+    qtbot.waitUntil(lambda: not handle.running, timeout=60_000)
     qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    assert ready.view.figures.figures["step"].value() == "42 / 42"
     (result,) = results
     assert result.state == "finished"
     (run,) = list_runs()
