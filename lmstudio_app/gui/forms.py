@@ -75,6 +75,7 @@ class DataclassForm(QWidget):
             grid.setHorizontalSpacing(theme.em(self, 0.6))
             grid.setVerticalSpacing(theme.em(self, 0.15))
             grid.setColumnStretch(0, 1)
+            grid.setColumnMinimumWidth(1, theme.characters(self, 19))  # the editors of both stand in one line
         for section, cls in self._sections.items():
             hints = typing.get_type_hints(cls)
             for item in dataclasses.fields(cls):

@@ -248,6 +248,18 @@ def test_a_recipe_that_fails_leaves_the_tab_ready_for_the_next(ready: TrainTab, 
     assert ready.view._status.text() == errors[0].message
 
 
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(make_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
+    first = make_tab()
+    give_work(first, tiny_encoder, reviews, epochs=0.2)
+    train_to_the_end(qtbot, first)
+    broken = list_runs()[0].folder.with_name("broken")
+    broken.mkdir()
+    (broken / "recipe.yaml").write_text("{")
+    second = make_tab()
+    qtbot.waitUntil(lambda: len(second.view.curves.steps) > 0)
+    assert second.view._chooser.count() == 1
+
+
 def test_try_it_and_look_inside_name_the_trained_model(ready: TrainTab, qtbot) -> None:
     train_to_the_end(qtbot, ready)
     (run,) = list_runs()

@@ -277,7 +277,13 @@ class TrainTab(QWidget):
     def _refresh_runs(self, *, select_newest: bool) -> None:
         self._select_newest = select_newest
         handle = self._services.query_runner.start(find_runs, None, quiet=True)
+        handle.event.connect(self._on_warnings)
         handle.succeeded.connect(self._on_runs_found)
+
+    def _on_warnings(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Status) and event.warning:
+                self.view.show_status(event)
 
     def _on_runs_found(self, runs: list[RunSummary]) -> None:
         self._runs = runs
