@@ -34,13 +34,13 @@ def recipe(tiny_encoder: Path, tmp_path: Path) -> Path:
 
 def test_train_predict_and_the_lines_between(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    assert main(["train", str(recipe), "--run-dir", str(run), "--set", "training.epochs=2", "--json"]) == 0
+    assert main(["train", str(recipe), "--run-dir", str(run), "--set", "training.epochs=4", "--json"]) == 0
     lines = capsys.readouterr().out.splitlines()
     parsed = [json.loads(line) for line in lines]
     kinds = {"status", "progress", "step", "evaluated", "checkpoint", "text", "finished", "failed"}
     assert {line["event"] for line in parsed} <= kinds
     steps = [line for line in parsed if line["event"] == "step"]
-    assert len(steps) == 2 * 8
+    assert len(steps) == 4 * 8
     assert {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens_per_second", "time"} <= steps[0].keys()
     assert isinstance(from_json(lines[-1]), type(from_json('{"event": "finished"}')))
     recorded = [from_json(line) for line in (run / "events.jsonl").read_text().splitlines()]
