@@ -13,30 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QByteArray, QSize, Qt, QTimer, QUrl
-from PySide6.QtGui import (
-    QAction,
-    QActionGroup,
-    QCloseEvent,
-    QDesktopServices,
-    QDragEnterEvent,
-    QDropEvent,
-    QKeySequence,
-)
-from PySide6.QtWidgets import (
-    QApplication,
-    QFileDialog,
-    QFrame,
-    QHBoxLayout,
-    QMainWindow,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtCore import QByteArray, QSize, Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
+from lmstudio_app.gui.menus import WindowMenus
 from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import model_title
@@ -45,7 +29,6 @@ from lmstudio_app.gui.widgets.job_strip import JobStrip
 from lmstudio_app.gui.widgets.navigation import NavigationRail
 from lmstudio_app.gui.window_settings import WindowSettings
 from lmstudio_app.libraries import load_libraries, load_modules
-from lmstudio_app.settings import home
 
 STOP_TIMEOUT = 5.0  # seconds a job has to end when the window closes
 
@@ -94,7 +77,7 @@ class MainWindow(QMainWindow):
         self._close_timer.timeout.connect(self._try_to_close)
         self._close_deadline = 0.0
         self._build_pages()
-        self._build_menu()
+        self.menus = WindowMenus(self, [(page.name, *words) for page, words in zip(PAGES, self._titles(), strict=True)])
         self._build_status_bar()
         for runner in self._runners():
             runner.job_failed.connect(self._on_job_failed)
@@ -209,84 +192,6 @@ class MainWindow(QMainWindow):
         if self._data is not None and name == "train":
             tab.set_data(self._data)
 
-    def _add_action(
-        self,
-        menu: Any,
-        text: str,
-        slot: Callable[..., Any],
-        shortcut: QKeySequence | QKeySequence.StandardKey | str = "",
-        tip: str = "",
-    ) -> QAction:
-        action = menu.addAction(text)
-        if shortcut:
-            action.setShortcut(shortcut)
-        action.setToolTip(tip or text.replace("&", ""))
-        action.setStatusTip(tip)
-        action.triggered.connect(lambda: slot())
-        return action
-
-    def _build_menu(self) -> None:
-        files = self.menuBar().addMenu(self.tr("&File"))
-        self._add_action(
-            files,
-            self.tr("Open &model folder…"),
-            self._on_open_model,
-            QKeySequence.StandardKey.Open,
-            self.tr("Load a model from a folder with safetensors weights"),
-        )
-        self._add_action(
-            files,
-            self.tr("Open &data file…"),
-            self._on_open_data,
-            "Ctrl+Shift+O",
-            self.tr("Read a CSV, TSV, JSON, Parquet or text file"),
-        )
-        files.addSeparator()
-        self._add_action(files, self.tr("&Quit"), self.close, QKeySequence.StandardKey.Quit)
-        view = self.menuBar().addMenu(self.tr("&View"))
-        for index, page in enumerate(PAGES):
-            title, tip = self._titles()[index]
-            self._add_action(view, title, lambda name=page.name: self.show_tab(name), f"Ctrl+{index + 1}", tip)
-        view.addSeparator()
-        self._build_theme_menu(view)
-        help_menu = self.menuBar().addMenu(self.tr("&Help"))
-        self._add_action(
-            help_menu,
-            self.tr("Open the data &folder"),
-            lambda: QDesktopServices.openUrl(QUrl.fromLocalFile(str(home()))),
-            tip=self.tr("Where models, runs, settings and logs are kept"),
-        )
-        self._add_action(
-            help_menu,
-            self.tr("Copy a &report of this system"),
-            self._on_copy_report,
-            tip=self.tr("Versions, devices, paths and free disk space, for a bug report"),
-        )
-        help_menu.addSeparator()
-        self._add_action(help_menu, self.tr("&About lmstudio-app"), lambda: dialogs.show_about(self))
-
-    def _build_theme_menu(self, view: Any) -> None:
-        look = self.look
-        themes = QActionGroup(self)
-        for name, text in (
-            ("system", self.tr("Colours of the &system")),
-            ("light", self.tr("&Light")),
-            ("dark", self.tr("&Dark")),
-        ):
-            action = self._add_action(view, text, lambda name=name: look.set_name(name))
-            action.setCheckable(True)
-            action.setChecked(look.name == name)
-            themes.addAction(action)
-        view.addSeparator()
-        larger = self._add_action(
-            view, self.tr("L&arger text"), lambda: look.step_text_size(1), QKeySequence.StandardKey.ZoomIn
-        )
-        larger.setShortcuts([*larger.shortcuts(), QKeySequence("Ctrl+=")])
-        self._add_action(
-            view, self.tr("S&maller text"), lambda: look.step_text_size(-1), QKeySequence.StandardKey.ZoomOut
-        )
-        self._add_action(view, self.tr("&Normal text"), lambda: look.set_text_size(0), "Ctrl+0")
-
     def _build_status_bar(self) -> None:
         bar = self.statusBar()
         bar.setSizeGripEnabled(False)
@@ -365,36 +270,6 @@ class MainWindow(QMainWindow):
         self.rail.set_state(4, needs_model or self.tr("Look inside"), done=False)
         self._model_label.setText(self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded"))
         self._data_label.setText(self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen"))
-
-    def _choose_file(self, title: str, on_chosen: Callable[[str], None]) -> QFileDialog:
-        """A file dialog that does not stop the rest of the window's life; open it when it is set up."""
-        dialog = QFileDialog(self, title)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.fileSelected.connect(on_chosen)
-        return dialog
-
-    def _on_open_model(self) -> None:
-        dialog = self._choose_file(self.tr("Open a model folder"), self.open_model)
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        dialog.open()
-
-    def _on_open_data(self) -> None:
-        pattern = "*.csv *.tsv *.json *.jsonl *.parquet *.txt *.gz"
-        dialog = self._choose_file(self.tr("Open a data file"), self.open_data)
-        dialog.setFileMode(QFileDialog.FileMode.ExistingFile)
-        dialog.setNameFilters([self.tr("Data files ({pattern})").format(pattern=pattern), self.tr("All files (*)")])
-        dialog.open()
-
-    def _on_copy_report(self) -> None:
-        from lmstudio_app.gui.report import system_report
-
-        handle = self.services.query_runner.start(system_report, None, title=self.tr("Gathering the report"))
-        handle.succeeded.connect(self._on_report)
-
-    def _on_report(self, report: str) -> None:
-        QApplication.clipboard().setText(report)
-        self.statusBar().showMessage(self.tr("The report is on the clipboard."), 5000)
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
         if any(url.isLocalFile() for url in event.mimeData().urls()):

@@ -279,7 +279,7 @@ def test_a_model_that_does_not_load_leaves_the_old_one(
 
 
 def test_the_report_goes_to_the_clipboard(window: MainWindow, qtbot) -> None:
-    window._on_copy_report()
+    window.menus.copy_report()
     qtbot.waitUntil(lambda: "clipboard" in window.statusBar().currentMessage(), timeout=60_000)
     assert "Python" in QApplication.clipboard().text()
 
