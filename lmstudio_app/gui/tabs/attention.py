@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.attention_explained import AttentionExplained
@@ -38,14 +38,8 @@ from lmstudio_app.inspection.colormaps import colormap
 from lmstudio_app.inspection.export import PictureJob, run_picture_job
 from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview, thumbnail_shades
 from lmstudio_app.inspection.picture import PictureStyle
-from lmstudio_app.jobs import JobContext
 
 BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
-
-
-def import_pyqtgraph(_: None, ctx: JobContext) -> None:
-    """A third of a second, so not in the window's thread."""
-    import pyqtgraph  # noqa: F401
 
 
 class AttentionTab(QWidget):
@@ -257,7 +251,7 @@ class AttentionTab(QWidget):
         super().showEvent(event)
         if self.head_view is not None or self._import is not None:
             return
-        if "pyqtgraph" in sys.modules:
+        if is_pyqtgraph_imported():
             self._build_head_view()
             return
         self._import = handle = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
