@@ -346,8 +346,10 @@ def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
     start = splitmix64(np.array([(config.seed + 1) % 2**64], dtype=np.uint64))[0]
     order = splitmix64(first.astype(np.uint64) + np.uint64(1) ^ start)
     chosen = np.zeros(len(first), dtype=bool)
-    for stratum in np.unique(strata):
+    for stratum in range(int(strata.min()), int(strata.max()) + 1):
         members = np.flatnonzero(strata == stratum)
+        if not len(members):  # a label that only occurs with texts that had another one before
+            continue
         members = members[np.argsort(order[members], kind="stable")]
         filled = np.cumsum(sizes[members])
         target = config.eval_fraction * filled[-1]

@@ -72,13 +72,14 @@ def codes(values: pa.ChunkedArray) -> Integers:
 
 def text_codes(columns: Sequence[pa.ChunkedArray]) -> Integers:
     """One number for every distinct combination of normalised texts, counted from 0."""
-    import numpy as np
+    import pyarrow as pa
 
     found = codes(normalised(columns[0]))
     for column in columns[1:]:
         other = codes(normalised(column)) + 1
-        _, found = np.unique((found + 1) * (int(other.max(initial=0)) + 1) + other, return_inverse=True)
-    return found - int(found.min(initial=0)) if len(found) else found
+        pairs = (found + 1) * (int(other.max(initial=0)) + 1) + other
+        found = codes(pa.chunked_array([pa.array(pairs)]))
+    return found + 1 if (found < 0).any() else found
 
 
 def missing(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
@@ -136,9 +137,12 @@ def find_duplicates(numbers: Integers, texts: pa.ChunkedArray, label: pa.Chunked
     examples = tuple((str(texts[int(np.argmax(numbers == code))]), int(counts[code])) for code in most)
     conflicting = 0
     if label is not None:
-        labels = codes(label) + 1
-        width = int(labels.max(initial=0)) + 1
-        conflicting = int(np.sum(np.bincount(np.unique(numbers * width + labels) // width) > 1))
+        labels = codes(label)
+        first_label = np.zeros(len(counts), dtype=np.int64)
+        first_label[numbers[::-1]] = labels[::-1]
+        is_conflicting = np.zeros(len(counts), dtype=bool)
+        is_conflicting[numbers[labels != first_label[numbers]]] = True
+        conflicting = int(is_conflicting.sum())
     return Duplicates(repeated, examples, conflicting)
 
 

@@ -115,6 +115,13 @@ def test_equal_texts_stay_on_one_side(tmp_path: Path) -> None:
     assert splits.report.duplicates == len(splits.train) - len(sides[0])
 
 
+def test_a_label_that_only_repeats_texts_of_another_one_does_not_stop_the_split(tmp_path: Path) -> None:
+    rows = [*((f"text {index}", "a") for index in range(20)), ("text 3", "b"), ("other", "c"), ("more", "c")]
+    splits = prepare_data(DataConfig(str(write(tmp_path / "t.tsv", rows))), WANTED, JobContext())
+    assert len(splits.train) + len(splits.eval) == 23
+    assert splits.report.leakage == 0
+
+
 def test_a_split_by_file_maps_each_side_and_reports_leakage(tmp_path: Path) -> None:
     train = write(tmp_path / "train.tsv", [*rows_of(20), ("Seen  Before", 1), ("seen before", 0)])
     evaluation = write(tmp_path / "eval.tsv", [("seen before", 1), ("new", 0)], "review\tclass")
