@@ -214,6 +214,16 @@ def _tab_quoting(lines: Sequence[str]) -> bool:
     return needed or quoted > 0.9 * len(lines)
 
 
+def _is_quoted_column(lines: Sequence[str], delimiter: str) -> bool:
+    """One column whose fields are in quotation marks, as spreadsheets write texts with commas in them?"""
+    quoted = [line.strip() for line in lines if '"' in line]
+    if not quoted or not delimiter:
+        return False
+    whole = [line for line in quoted if len(line) > 1 and line[0] == line[-1] == '"']
+    rows = csv.reader(whole, delimiter=delimiter)
+    return len(whole) > 0.9 * len(quoted) and all(len(row) == 1 for row in rows)
+
+
 def _is_header(rows: Sequence[Sequence[str]]) -> bool:
     first, body = [field.strip() for field in rows[0]], rows[1:200]
     if any(_NUMBER.match(field) for field in first):
@@ -267,6 +277,8 @@ def find_dialect(
     whole = whole and len(sample) <= _SAMPLE_LINES
     sample = sample[:_SAMPLE_LINES]
     found = _find_delimiter(sample, default, whole)
+    if not found and delimiter is None and quoting is None and _is_quoted_column(sample, default):
+        found, quoting = default, True
     chosen = found if delimiter is None else delimiter
     if quoting is None:
         if chosen == "\t":

@@ -22,10 +22,10 @@ _FIX_TITLES = {
     "details": "Copy details",
 }
 _ENCODING_NAMES = {
-    "gb18030": "GB18030 (Chinese)", "cp1252": "Windows-1252", "latin-1": "Latin-1", "iso8859-1": "Latin-1",
+    "gb18030": "GB18030", "cp1252": "Windows-1252", "latin-1": "Latin-1", "iso8859-1": "Latin-1",
     "utf-8": "UTF-8", "utf-8-sig": "UTF-8", "utf-16": "UTF-16", "utf-16-le": "UTF-16 LE", "utf-16-be": "UTF-16 BE",
-    "big5": "Big5 (Chinese)", "cp932": "Shift-JIS (Japanese)", "euc_jp": "EUC-JP (Japanese)", "cp949": "CP949 (Korean)",
-    "cp1251": "Windows-1251 (Cyrillic)", "koi8-r": "KOI8-R (Cyrillic)",
+    "big5": "Big5", "cp932": "Shift-JIS", "euc_jp": "EUC-JP", "cp949": "CP949",
+    "cp1251": "Windows-1251", "koi8-r": "KOI8-R",
 }  # fmt: skip
 _DELIMITER_NAMES = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "vertical bar", "": "nothing"}
 

@@ -51,7 +51,7 @@ def test_preview_tells_what_is_odd_and_which_option_mends_it(
 ) -> None:
     code, out, _ = run(capsys, "preview", str(odd_file))
     assert code == 0
-    assert "it was read as GB18030 (Chinese). (try --encoding" in out
+    assert "it was read as GB18030. (try --encoding" in out
     assert "separated by semicolon, not by comma. (try --delimiter ',')" in out
     assert "do not have 2 fields, set aside: 1 (line 14)" in out
     assert "text (string, 1 empty)  -> text" in out

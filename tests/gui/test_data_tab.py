@@ -236,7 +236,7 @@ def test_a_wrong_delimiter_is_mended_with_a_click(qtbot: Any, make_tab: Callable
     tab = make_tab()
     settle(qtbot, tab, put("semi.csv", table_text(mark=";")))
     box = tab.panel.form.reading_box("delimiter")
-    assert box.itemText(0) == "Automatic: semicolon"
+    assert box.itemText(0) == "Auto: semicolon"
     box.setCurrentIndex(box.findData("|"))
     settle(qtbot, tab)
     assert tab.view.preview.rows.columnCount() == 1

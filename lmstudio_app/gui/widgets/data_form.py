@@ -238,7 +238,7 @@ class DataForm(QWidget):
             ),
             (
                 "quoting",
-                self.tr("Quotation marks"),
+                self.tr("Quotes"),
                 self.tr("Whether they enclose fields or are part of the text"),
                 [(self.tr("Enclose fields"), "double"), (self.tr("Part of the text"), "none")],
             ),
@@ -277,10 +277,10 @@ class DataForm(QWidget):
         if "header" in facts:
             found["header"] = self.tr("names") if facts["header"] else self.tr("data")
         if "quoting" in facts:
-            found["quoting"] = self.tr("enclose fields") if facts["quoting"] else self.tr("part of the text")
+            found["quoting"] = self.tr("enclose fields") if facts["quoting"] else self.tr("are text")
         for name, box in self._reading_boxes.items():
             box.choose(options.get(name))
             applies = name in facts
             box.setEnabled(applies)
-            text = self.tr("Automatic: {found}").format(found=found[name]) if found[name] else self.tr("Automatic")
+            text = self.tr("Auto: {found}").format(found=found[name]) if found[name] else self.tr("Automatic")
             box.setItemText(0, text if options.get(name) is None else self.tr("Automatic"))

@@ -111,7 +111,7 @@ class DistributionChart(QFrame):
 
 
 def _tick_text(value: float) -> str:
-    return number_text(value) if value < 10_000 else compact_number_text(value)
+    return compact_number_text(value).replace(".0", "") if value >= 10_000 else number_text(value)
 
 
 class ClassBalanceChart(DistributionChart):

@@ -183,7 +183,7 @@ class ProblemList(QFrame):
         width = self.width() - margins.left() - margins.right() - 2
         heights = [row.height_at(width) for row in self.rows]
         whole = sum(heights) + spacing * (len(heights) - 1)
-        if whole > (most := round(self.rows[0].line * _VISIBLE)):
+        if whole > (most := round(max(row.line for row in self.rows) * _VISIBLE)):
             bar = self._area.verticalScrollBar().sizeHint().width()
             heights = [row.height_at(width - bar) for row in self.rows]
             most = max(most, max(heights))
