@@ -263,6 +263,13 @@ def test_prose_with_commas_under_one_name_is_one_column(put: Any) -> None:
     assert table.dataset[:] == {"text": ["Hello, world", "Plain", "Yes, no, maybe"]}
 
 
+def test_one_column_in_quotation_marks_loses_them(put: Any) -> None:
+    table = read(put("one.csv", 'review\n"Warm, funny."\n"It is ""great"""\nplain\n'))
+    assert table.dataset[:] == {"review": ["Warm, funny.", 'It is "great"', "plain"]}
+    stray = read(put("two.csv", 'review\n"Warm" he said\n"Cold" she said, slowly\n'))
+    assert stray.dataset[:] == {"review": ['"Warm" he said', '"Cold" she said, slowly']}
+
+
 @pytest.mark.parametrize("suffix", ["csv", "tsv"])
 def test_a_stray_quotation_mark_swallows_nothing(put: Any, suffix: str) -> None:
     mark = "," if suffix == "csv" else "\t"
