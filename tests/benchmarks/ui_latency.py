@@ -122,7 +122,10 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             events: list[Any] = []
             handle.event.connect(events.extend)
             yield "prepare training", lambda: any(event.kind == "step" for event in events)
+            begun = time.thread_time(), time.perf_counter()
             yield "training", lambda: not handle.running
+            share = (time.thread_time() - begun[0]) / (time.perf_counter() - begun[1])
+            self.result["window_load"] = share
             self.result["finished"] = next(event.result for event in events if event.kind == "finished")
             yield "results", self.idle
             end = time.monotonic() + 1.0
@@ -238,6 +241,7 @@ def report(lives: list[dict[str, Any]], headless: list[dict[str, Any]]) -> bool:
         "training p99, ms": percentile(training, 0.99),
         "training worst, ms": max(training),
         "life worst, ms": max(max(delays) for delays in phases.values()),
+        "window's CPU, %": 100 * statistics.median(life["window_load"] for life in lives),
         "examples/s, window": window_speed,
         "examples/s, headless": headless_speed,
         "throughput ratio": window_speed / headless_speed,

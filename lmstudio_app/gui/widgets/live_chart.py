@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont
+from PySide6.QtGui import QColor, QFont, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -62,6 +62,8 @@ class LiveChart(QFrame):
         self._log = False
         self._hover: float | None = None
         self._extent = 1.0
+        self._is_fitted = False  # until there is data, the range of y is nobody's choice
+        self._grid_key: tuple[float, ...] = ()
         self._x_range: tuple[float, float] | None = None
         self.dirty = True
         self.setProperty("card", True)
@@ -117,6 +119,10 @@ class LiveChart(QFrame):
         self._view.setMouseEnabled(x=True, y=False)
         self._view.disableAutoRange()
         self._view.setDefaultPadding(0.0)
+        # pyqtgraph's own grid belongs to the axes, which would then be drawn anew with every point of the curves
+        self._grid = pg.PlotCurveItem(connect="pairs")
+        self._grid.setZValue(-20)
+        item.addItem(self._grid, ignoreBounds=True)
         for series in self._series:
             curve = pg.PlotDataItem(connect="finite", skipFiniteCheck=False)
             curve.curve.setSegmentedLineMode("on")  # wide lines are drawn many times faster in segments
@@ -139,6 +145,7 @@ class LiveChart(QFrame):
 
     def clear(self) -> None:
         self._data.clear()
+        self._is_fitted = False
         self.set_marks(())
         self.dirty = True
 
@@ -159,6 +166,7 @@ class LiveChart(QFrame):
     def set_log(self, log: bool) -> None:
         if log != self._log:
             self._log = log
+            self._is_fitted = False
             if self._plot is not None:
                 self._plot.getPlotItem().setLogMode(x=False, y=log)
             self.dirty = True
@@ -178,8 +186,7 @@ class LiveChart(QFrame):
         self.dirty = False
         plot = self.plot
         self._draw_marks()
-        low, high = self._x_range or (0.0, self._extent)
-        self._view.setXRange(low, high, padding=0.0 if self._x_range else 0.02)
+        low, high = self._x_range or (-0.02 * self._extent, 1.02 * self._extent)
         limit = max(200, plot.width())
         lowest, highest = np.inf, -np.inf
         for series in self._series:
@@ -191,15 +198,36 @@ class LiveChart(QFrame):
                 y = np.where(y > 0, y, np.nan)
             x, y = thin(x, y, limit // 2) if series.smooth else decimate(x, y, limit)
             curve = self._items[series.key]
-            if not series.markers:  # one point alone makes no line, so it is marked
-                curve.setSymbol("o" if len(x) == 1 else None)
+            symbol = "o" if series.markers or len(x) == 1 else None  # one point alone makes no line
+            if symbol != curve.opts["symbol"]:
+                curve.setSymbol(symbol)
             curve.setData(x, y)
             finite = y[np.isfinite(y)]
             if len(finite):
                 lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
-        if lowest <= highest:
-            self._fit_y(float(lowest), float(highest))
+        y_range = self._fit_y(float(lowest), float(highest)) if lowest <= highest else self._view.viewRange()[1]
+        if self._view.viewRange() != [[low, high], list(y_range)]:
+            self._view.setRange(xRange=(low, high), yRange=y_range, padding=0.0)
+        self._draw_grid()
+        self._view.updateMatrix()  # else it is found out of date while it is drawn, and all is drawn twice
         self._show_readout()
+
+    def _draw_grid(self) -> None:
+        """Lines at the ticks, when the range or the size has changed."""
+        ranges = self._view.viewRange()
+        key = (*ranges[0], *ranges[1], self._view.width(), self._view.height())
+        if key == self._grid_key:
+            return
+        self._grid_key = key
+        (left, right), (bottom, top) = ranges
+        item = self._plot.getPlotItem()
+        lines: list[tuple[float, float]] = []
+        for _, values in item.getAxis("bottom").tickValues(left, right, self._view.width())[:1]:
+            lines += [point for x in values for point in ((x, bottom), (x, top))]
+        for _, values in item.getAxis("left").tickValues(bottom, top, self._view.height())[:1]:
+            lines += [point for y in values for point in ((left, y), (right, y))]
+        points = np.array(lines, dtype=np.float64).reshape(-1, 2)
+        self._grid.setData(points[:, 0], points[:, 1])
 
     def _draw_marks(self) -> None:
         if tuple(mark.value() for mark in self._marks) == self._mark_positions:
@@ -212,8 +240,8 @@ class LiveChart(QFrame):
             mark.setZValue(-10)
             self._plot.addItem(mark, ignoreBounds=True)
 
-    def _fit_y(self, low: float, high: float) -> None:
-        """Leave the range alone while it still fits well, so that the axis does not jitter."""
+    def _fit_y(self, low: float, high: float) -> tuple[float, float]:
+        """The range of y to show: the one that is shown while it still fits well, so that the axis does not jitter."""
         if self._log:
             low, high = np.log10(low), np.log10(high)
         if high - low < 1e-3 * max(abs(high), 1e-12):  # a flat line in the middle of its chart
@@ -221,9 +249,14 @@ class LiveChart(QFrame):
             low, high = low - reach, high + reach
         margin = 0.08 * (high - low)
         shown_low, shown_high = self._view.viewRange()[1]
-        fits = shown_low <= low and high <= shown_high and (shown_high - shown_low) < 1.35 * (high - low + 2 * margin)
-        if not fits:
-            self._view.setYRange(low - margin, high + margin, padding=0.0)
+        fits = (
+            self._is_fitted
+            and shown_low <= low
+            and high <= shown_high
+            and (shown_high - shown_low) < 1.35 * (high - low + 2 * margin)
+        )
+        self._is_fitted = True
+        return (shown_low, shown_high) if fits else (low - margin, high + margin)
 
     def latest(self, key: str) -> float | None:
         """The last finite value of a series."""
@@ -308,12 +341,10 @@ class LiveChart(QFrame):
             axis.setPen(pg.mkPen(colours.grid))
             axis.setTextPen(pg.mkPen(colours.text))
             axis.setTickFont(font)
-            axis.setGrid(70)
+        self._grid.setPen(pg.mkPen(theme.blend(colours.grid, colours.background, 0.4)))
         for series in self._series:
             curve, colour = self._items[series.key], self._colour(series)
             curve.setPen(pg.mkPen(colour, width=series.width))
-            if series.markers:
-                curve.setSymbol("o")
             curve.setSymbolSize(theme.em(self, 0.45))
             curve.setSymbolBrush(colour)
             curve.setSymbolPen(pg.mkPen(colours.background))
@@ -321,6 +352,10 @@ class LiveChart(QFrame):
         for mark in self._marks:
             mark.setPen(self._mark_pen())
         self._show_readout()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.dirty = True
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from PySide6.QtCore import Qt, QTimer
@@ -219,6 +220,10 @@ class TrainingCharts(QWidget):
         super().showEvent(event)  # type: ignore[arg-type]
         self._wake()
 
+    def resizeEvent(self, event: object) -> None:
+        super().resizeEvent(event)  # type: ignore[arg-type]
+        self._wake()
+
     def hideEvent(self, event: object) -> None:
         super().hideEvent(event)  # type: ignore[arg-type]
         self._timer.stop()
@@ -246,7 +251,7 @@ class TrainingCharts(QWidget):
         self._stale.discard(name)
         curves, axis, chart = self._curves, self._axis.currentData(), self._charts[name]
         x = curves.x(axis)
-        chart.set_extent(float(x[-1]) if len(x) else 1.0)
+        chart.set_extent(self._extent(float(x[-1])) if len(x) else 1.0)
         if name == "loss":
             raw = curves.steps.column("loss")
             chart.set_data("raw", x, raw)
@@ -260,6 +265,18 @@ class TrainingCharts(QWidget):
             chart.set_data("memory", x, curves.steps.column("memory") / 1e9)
         else:
             chart.set_data(name, x, curves.steps.column(name))
+
+    def _extent(self, last: float) -> float:
+        """Where the x axis ends: at the end of a run that is over; else it grows by a fifth whenever it is full, so
+        that the axes are not drawn anew with every point.
+        """
+        step = self._curves.last_step
+        if step is None or self._curves.finished is not None or self._curves.failed is not None or last <= 0:
+            return last
+        total = float(step.total_steps)
+        if self._axis.currentData() == "epoch":
+            total *= step.epoch / max(step.step, 1)
+        return max(last, min(total, 1.2 ** math.ceil(math.log(last, 1.2))))
 
     # --- controls
 
