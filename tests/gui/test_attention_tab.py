@@ -125,7 +125,7 @@ def test_heads_are_chosen_by_mouse_and_keyboard(
     qtbot.keyClick(view.layer, Qt.Key.Key_Down)
     assert tab.grid.current == (0, 2)
     np.testing.assert_array_equal(view.heatmap._weights, weights[0, 2])
-    assert "Layer 0, head 2" in tab.summary.text()
+    assert "Layer 0, head 2" in tab.overview.summary.text()
     assert "Layer 0, head 2" in tab.grid.accessibleDescription()
 
 
@@ -249,6 +249,13 @@ def test_colours_and_scale_are_remembered(
     settle(qtbot, again)
     assert again.head_view.colormap_name == "cividis"
     assert again.grid.current == (1, 0)
+    services.settings.set("attention.colormap", "a map of another version")
+    services.settings.set("attention.layer", 99)
+    services.settings.set("attention.splitter", ["wide", None])
+    third = make_tab(encoder)
+    show(qtbot, third)
+    assert third.head_view.colormap_name == "ink"
+    assert third.grid.current == (0, 0)
 
 
 def test_a_pair_and_a_long_text(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:

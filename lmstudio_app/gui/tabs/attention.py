@@ -5,16 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QEvent, Qt, QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
-    QFrame,
     QHBoxLayout,
-    QLabel,
     QLineEdit,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QStackedWidget,
     QToolButton,
@@ -29,14 +26,13 @@ from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import status_text
-from lmstudio_app.gui.widgets.attention_explained import AttentionExplained
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
-from lmstudio_app.gui.widgets.thumbnail_grid import ThumbnailGrid
+from lmstudio_app.gui.widgets.head_overview import HeadOverview
 from lmstudio_app.inspection.attention import AttentionMaps, AttentionRequest
-from lmstudio_app.inspection.colormaps import colormap
+from lmstudio_app.inspection.colormaps import COLORMAPS
 from lmstudio_app.inspection.export import PictureJob, run_picture_job
-from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview, thumbnail_shades
+from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview
 from lmstudio_app.inspection.picture import PictureStyle
 
 BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
@@ -177,50 +173,16 @@ class AttentionTab(QWidget):
         return field
 
     def _build_studio(self) -> QSplitter:
-        card = QFrame(self)
-        card.setProperty("card", True)
-        title = QLabel(self.tr("All layers and heads"), card)
-        title.setFont(theme.heading_font(self, 1.0))
-        caption = ElidedLabel(card)
-        caption.setText(self.tr("layers down, heads across; choose one"))
-        caption.setForegroundRole(caption.palette().ColorRole.PlaceholderText)
-        header = QHBoxLayout()
-        header.addWidget(title)
-        header.addWidget(caption, 1)
-        self.grid = ThumbnailGrid()
-        self.grid.current_changed.connect(self._on_thumbnail_chosen)
-        self.grid.activated.connect(lambda: self.head_view and self.head_view.heatmap.setFocus())
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
-        self.summary.setTextFormat(Qt.TextFormat.PlainText)
-        self.summary.setAccessibleName(self.tr("The chosen head in words"))
-        self.explained = AttentionExplained()
-        self.explained.toggled.connect(lambda is_open: self._settings.set("attention.explained", is_open))
-        inside = QWidget()
-        column = QVBoxLayout(inside)
-        column.setContentsMargins(0, 0, theme.em(self, 0.3), 0)
-        column.setSpacing(theme.em(self, 0.6))
-        column.addWidget(self.grid)
-        column.addWidget(self.summary)
-        column.addWidget(self.explained)
-        column.addStretch(1)
-        self.scroll = QScrollArea(card)
-        self.scroll.setWidgetResizable(True)
-        self.scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
-        self.scroll.setWidget(inside)
-        self.scroll.viewport().setAutoFillBackground(False)
-        inside.setAutoFillBackground(False)
-        layout = QVBoxLayout(card)
-        pad = theme.em(self, 0.6)
-        layout.setContentsMargins(pad, pad, pad // 2, pad)
-        layout.setSpacing(theme.em(self, 0.4))
-        layout.addLayout(header)
-        layout.addWidget(self.scroll, 1)
+        name, shared = self._look()
+        self.overview = HeadOverview(name, shared_scale=shared)
+        self.grid = self.overview.grid
+        self.overview.head_chosen.connect(self._on_thumbnail_chosen)
+        self.overview.activated.connect(self._on_activated)
+        self.overview.explained.toggled.connect(lambda is_open: self._settings.set("attention.explained", is_open))
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.setHandleWidth(theme.em(self, 0.5))
-        self.splitter.addWidget(card)
+        self.splitter.addWidget(self.overview)
         self._holder = QWidget(self.splitter)  # the head view comes here, when pyqtgraph is imported
         QVBoxLayout(self._holder).setContentsMargins(0, 0, 0, 0)
         self.splitter.addWidget(self._holder)
@@ -234,7 +196,7 @@ class AttentionTab(QWidget):
         self.text.setText(str(get("attention.text", "")))
         self.pair.setText(str(get("attention.pair", "")))
         self.pair_button.setChecked(bool(get("attention.show_pair", False)))
-        self.explained.set_open(bool(get("attention.explained", True)))
+        self.overview.explained.set_open(bool(get("attention.explained", True)))
         sizes = get("attention.splitter", [])
         if isinstance(sizes, list) and len(sizes) == 2 and all(isinstance(size, int) and size > 0 for size in sizes):
             self.splitter.setSizes(sizes)
@@ -262,11 +224,8 @@ class AttentionTab(QWidget):
 
         if self.head_view is not None:
             return
-        self.head_view = HeadView(
-            str(self._settings.get("attention.colormap", "ink")),
-            shared_scale=bool(self._settings.get("attention.shared_scale", False)),
-            parent=self._holder,
-        )
+        name, shared = self._look()
+        self.head_view = HeadView(name, shared_scale=shared, parent=self._holder)
         self.head_view.head_chosen.connect(self._on_head_chosen)
         self.head_view.look_changed.connect(self._on_look_changed)
         self.head_view.save_requested.connect(self._on_save)
@@ -358,85 +317,39 @@ class AttentionTab(QWidget):
     def _show_result(self) -> None:
         if self._result is None:
             return
-        maps, _ = self._result
-        self._show_thumbnails()
-        row = self._row_of(int(self._settings.get("attention.layer", 0)))
-        self.grid.blockSignals(True)
-        self.grid.set_current(row, int(self._settings.get("attention.head", 0)))
-        self.grid.blockSignals(False)
-        row, head = self.grid.current
-        self.summary.setText(self._describe(row, head))
-        if self.head_view is not None:
-            self.head_view.show_maps(maps, maps.layers[row], head)
-
-    def _show_thumbnails(self) -> None:
-        if self._result is None:
-            return
         maps, overview = self._result
-        lut = colormap(self._look()[0], dark=theme.is_dark(self.palette()))
-        shades = thumbnail_shades(overview.thumbnails, shared=self._look()[1])
-        colours = lut[(shades * 255).round().clip(0, 255).astype("uint8")]
-        rows = [self.tr("Layer {number}").format(number=layer) for layer in maps.layers]
-        self.grid.set_thumbnails(colours, rows, [str(head) for head in range(maps.heads)], self._describe)
+        remembered = (int(self._settings.get("attention.layer", 0)), int(self._settings.get("attention.head", 0)))
+        self.overview.show_result(maps, overview, *remembered)
+        if self.head_view is not None:
+            self.head_view.show_maps(maps, *self.overview.current)
 
     def _look(self) -> tuple[str, bool]:
-        if self.head_view is not None:
-            return self.head_view.colormap_name, self.head_view.shared_scale
-        return str(self._settings.get("attention.colormap", "ink")), False
+        """Colour map, and whether all heads share one scale; an unknown name in the settings gives the default."""
+        get = self._settings.get
+        name = get("attention.colormap", COLORMAPS[0])
+        return name if name in COLORMAPS else COLORMAPS[0], bool(get("attention.shared_scale", False))
 
-    def _row_of(self, layer: int) -> int:
-        assert self._result is not None
-        layers = self._result[0].layers
-        return layers.index(layer) if layer in layers else 0
-
-    def _describe(self, row: int, column: int) -> str:
-        """The tooltip of a head: its name, its strongest look at a word, and how much goes to special tokens."""
-        if self._result is None:
-            return ""
-        maps, overview = self._result
-        lines = [self.tr("Layer {layer}, head {head}").format(layer=maps.layers[row], head=column)]
-        if column < len(overview.summaries[row]):
-            summary = overview.summaries[row][column]
-            lines.append(
-                self.tr("Strongest: “{query}” looks at “{key}” ({weight})").format(
-                    query=maps.queries.labels[summary.query],
-                    key=maps.keys.labels[summary.key],
-                    weight=f"{summary.strongest:.2f}",
-                )
-            )
-            if any(maps.keys.special):
-                share = round(100 * summary.special_share)
-                lines.append(self.tr("{share} % goes to special tokens").format(share=share))
-        return "\n".join(lines)
-
-    def _on_thumbnail_chosen(self, row: int, head: int) -> None:
-        if self._result is None:
-            return
-        layer = self._result[0].layers[row]
+    def _on_thumbnail_chosen(self, layer: int, head: int) -> None:
         self._remember_head(layer, head)
-        self.scroll.ensureVisible(*self._centre_in_scroll(row, head), theme.em(self, 4), theme.em(self, 4))
         if self.head_view is not None:
             self.head_view.show_head(layer, head)
 
-    def _centre_in_scroll(self, row: int, head: int) -> tuple[int, int]:
-        centre = self.grid.mapTo(self.scroll.widget(), self.grid.cell_rect(row, head).center())
-        return centre.x(), centre.y()
+    def _on_activated(self) -> None:
+        if self.head_view is not None:
+            self.head_view.heatmap.setFocus()
 
     def _on_head_chosen(self, layer: int, head: int) -> None:
         self._remember_head(layer, head)
-        self.grid.blockSignals(True)
-        self.grid.set_current(self._row_of(layer), head)
-        self.grid.blockSignals(False)
+        self.overview.set_current(layer, head)
 
     def _remember_head(self, layer: int, head: int) -> None:
         self._settings.set("attention.layer", layer)
         self._settings.set("attention.head", head)
-        self.summary.setText(self._describe(self._row_of(layer), head))
 
     def _on_look_changed(self, name: str, shared: bool) -> None:
         self._settings.set("attention.colormap", name)
         self._settings.set("attention.shared_scale", shared)
-        self._show_thumbnails()
+        self.overview.set_look(name, shared_scale=shared)
 
     def _on_pair_toggled(self, checked: bool) -> None:
         self.pair.setVisible(checked)
@@ -451,11 +364,6 @@ class AttentionTab(QWidget):
         self._notice.setPalette(palette)
         self._notice.setVisible(bool(text))
 
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and self._result is not None:
-            self._show_thumbnails()
-
     # --- pictures
 
     def _style(self, width: int, *, dark: bool) -> PictureStyle:
@@ -467,9 +375,7 @@ class AttentionTab(QWidget):
             return
         from lmstudio_app.gui.widgets.picture_dialog import PictureDialog
 
-        row, head = self.grid.current
-        layer = self._result[0].layers[row]
-        self.picture_dialog = PictureDialog(self._settings, layer, head, self)
+        self.picture_dialog = PictureDialog(self._settings, *self.overview.current, self)
         self.picture_dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.picture_dialog.chosen.connect(self._save_picture)
         self.picture_dialog.open()
@@ -489,9 +395,8 @@ class AttentionTab(QWidget):
     def _start_picture(self, style: PictureStyle, *, one_head: bool, output: Path | None) -> JobHandle | None:
         if self._result is None:
             return None
-        row, head = self.grid.current
-        maps = self._result[0]
-        job = PictureJob(maps, maps.layers[row] if one_head else None, head if one_head else None, style, output)
+        layer, head = self.overview.current if one_head else (None, None)
+        job = PictureJob(self._result[0], layer, head, style, output)
         return self._services.query_runner.start(run_picture_job, job, title=self.tr("Drawing the picture"))
 
     def _on_picture_copied(self, png: bytes) -> None:

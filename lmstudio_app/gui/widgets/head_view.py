@@ -25,7 +25,7 @@ class HeadView(QFrame):
         super().__init__(parent)
         self.setProperty("card", True)
         self._maps: AttentionMaps | None = None
-        self._colormap = colormap_name if colormap_name in COLORMAPS else COLORMAPS[0]
+        self._colormap = colormap_name
         self._shared = shared_scale
         self.heatmap = Heatmap(self)
         self.heatmap.cell_changed.connect(self._on_cell_changed)
