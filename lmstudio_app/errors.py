@@ -38,7 +38,7 @@ class UserError(Exception):
         return " ".join(" ".join(part.split()) for part in (self.message, self.remedy) if part)
 
 
-class Cancelled(Exception):  # noqa: N818 - it is no error
+class Cancelled(Exception):
     """The user stopped the job. It unwinds silently from wherever the job was."""
 
 

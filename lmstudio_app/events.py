@@ -105,8 +105,7 @@ class Failed(Event):
 
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind: cls
-    for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, Finished, Failed)
+    cls.kind: cls for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, Finished, Failed)
 }
 
 _TO_WORD = {math.inf: "inf", -math.inf: "-inf"}
