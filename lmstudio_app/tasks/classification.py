@@ -164,7 +164,7 @@ def predict_labels(
     import numpy as np
     import torch
 
-    if loaded.card.head != "sequence-classification":
+    if loaded.head != "sequence-classification":
         raise UserError(
             "{model} has no classification head, so it gives no labels.",
             "Train it on labelled data first, or choose a sequence classification model.",

@@ -13,6 +13,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.predictions import recent_classifiers
 from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.file_judge import FileJudge
@@ -105,12 +106,12 @@ class SentimentTab(QWidget):
 
     @staticmethod
     def _is_classifier(loaded: Any) -> bool:
-        return loaded is not None and loaded.card.head == "sequence-classification" and len(loaded.labels) > 0
+        return loaded is not None and loaded.head == "sequence-classification" and len(loaded.labels) > 0
 
     def _update_state(self) -> None:
         if self._is_classifier(self._model):
             self._stack.setCurrentIndex(1)
-            name = Path(self._model.reference).name
+            name = model_title(self._model)
             self._model_line.setText(
                 self.tr("Model: {name}. Classes: {labels}").format(name=name, labels=", ".join(self._model.labels))
             )
@@ -126,7 +127,7 @@ class SentimentTab(QWidget):
             self.empty.set_texts(
                 self.tr("This model has not learned any classes yet"),
                 self.tr("{name} reads text, but gives no labels. Train it on labelled examples first.").format(
-                    name=Path(self._model.reference).name
+                    name=model_title(self._model)
                 ),
             )
         for index, (name, folder) in enumerate(self._recent):
