@@ -1,6 +1,7 @@
 import pytest
-from PySide6.QtCore import QLocale, Qt
-from PySide6.QtWidgets import QLabel
+from PySide6.QtCore import QEvent, QLocale, QObject, Qt
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Progress, Status
@@ -9,6 +10,7 @@ from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.navigation import NavigationRail
+from lmstudio_app.gui.widgets.value_label import Reading, Readings, ValueLabel
 
 
 def test_errors_and_statuses_are_filled_in_after_translation() -> None:
@@ -95,12 +97,43 @@ def test_the_rail_paints_every_state_in_both_sizes(qtbot) -> None:
     rail.set_state(1, "a detail that is far too long to fit into the rail as it is", done=True)
     rail.set_current(2)
     rail.show()
-    before = rail.sizeHint()
+    before = rail.buttons[0].sizeHint()
     assert not rail.grab().isNull()
     qtbot.mouseClick(rail.buttons[1], Qt.MouseButton.LeftButton)
     assert chosen == [2, 1]
     assert rail.buttons[1].toolTip().endswith("as it is")
-    font = rail.font()
+    font = rail.buttons[0].font()
     font.setPointSizeF(font.pointSizeF() * 1.5)
-    rail.setFont(font)
+    rail.buttons[0].setFont(font)
     assert rail.buttons[0].sizeHint().width() > before.width()
+
+
+def test_numbers_change_without_a_new_layout_of_the_window(qtbot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    row = QHBoxLayout(window)
+    value, readings = ValueLabel(8), Readings()
+    row.addWidget(value)
+    row.addWidget(readings, 1)
+    window.resize(400, 60)
+    window.show()
+    qtbot.waitExposed(window)
+    requests: list[QEvent.Type] = []
+
+    class Watch(QObject):
+        def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+            if event.type() in (QEvent.Type.LayoutRequest, QEvent.Type.Resize):
+                requests.append(event.type())
+            return False
+
+    watch = Watch()
+    window.installEventFilter(watch)
+    empty = window.grab().toImage()
+    value.set_text("a far longer number 123456789")
+    readings.set_readings([Reading("0.5", "training", QColor("red")), Reading("0.4", "evaluation", QColor("blue"))])
+    qtbot.wait(20)
+    assert requests == []
+    assert window.grab().toImage() != empty
+    assert readings.text() == "training 0.5  evaluation 0.4"
+    assert readings.accessibleName() == readings.text()
+    assert value.text().startswith("a far")

@@ -8,6 +8,7 @@ from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.value_label import ValueLabel
 
 
 class Figure(QWidget):
@@ -18,7 +19,7 @@ class Figure(QWidget):
         small = QFont(self._caption.font())
         small.setPointSizeF(small.pointSizeF() * 0.85)
         self._caption.setFont(small)
-        self._value = QLabel("–", self)
+        self._value = ValueLabel(9, self)
         self._value.setFont(theme.heading_font(self._value, 1.15))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -29,15 +30,17 @@ class Figure(QWidget):
         self.set_value("")
 
     def set_value(self, text: str) -> None:
+        text = text or "–"
         if text != self._value.text():
-            self._value.setText(text or "–")
-            self.setAccessibleName(f"{self._caption.text()}: {text or '–'}")
+            self._value.set_text(text)
+            self.setAccessibleName(f"{self._caption.text()}: {text}")
 
     def value(self) -> str:
         return self._value.text()
 
     def set_caption(self, caption: str) -> None:
-        self._caption.setText(caption)
+        if caption != self._caption.text():
+            self._caption.setText(caption)
 
 
 class FigureRow(QFrame):

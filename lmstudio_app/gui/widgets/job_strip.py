@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QProgressBar, QSizePolicy, QToolButton, QWidget
 
 from lmstudio_app.events import Event, Progress, Status, StepLogged
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.text import duration_text, progress_text, status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.value_label import ValueLabel
 
 
 class JobStrip(QWidget):
@@ -25,7 +26,7 @@ class JobStrip(QWidget):
         self._bar.setToolTip(self.tr("How far the running job is"))
         self._bar.setTextVisible(False)
         self._bar.setFixedSize(theme.characters(self, 20), theme.em(self, 0.6))
-        self._amount = QLabel(self)
+        self._amount = ValueLabel(30, self)
         self._amount.setAccessibleName(self.tr("Amount done"))
         self._cancel = QToolButton(self)
         self._cancel.setText(self.tr("Cancel"))
@@ -48,7 +49,7 @@ class JobStrip(QWidget):
         handle.event.connect(self._on_events)
         handle.paused_changed.connect(self._on_paused)
         self._sentence.setText(handle.title)
-        self._amount.clear()
+        self._amount.set_text("")
         self._bar.setRange(0, 0)
         self._cancel.setEnabled(True)
         if not handle.quiet:
@@ -65,7 +66,7 @@ class JobStrip(QWidget):
         if isinstance(status := last.get(Status), Status) and not status.warning:
             self._sentence.setText(status_text(status))
         if isinstance(progress := last.get(Progress), Progress):
-            self._amount.setText(progress_text(progress))
+            self._amount.set_text(progress_text(progress))
             if progress.total:
                 self._bar.setRange(0, 1000)
                 self._bar.setValue(round(1000 * progress.done / progress.total))
@@ -74,13 +75,13 @@ class JobStrip(QWidget):
         if isinstance(step := last.get(StepLogged), StepLogged):
             self._bar.setRange(0, max(1, step.total_steps))
             self._bar.setValue(step.step)
-            self._amount.setText(
+            self._amount.set_text(
                 self.tr("{time} left").format(time=duration_text(step.eta)) if step.eta is not None else ""
             )
 
     def _on_paused(self, paused: bool) -> None:
         if paused:
-            self._amount.setText(self.tr("paused"))
+            self._amount.set_text(self.tr("paused"))
 
     def _on_cancel(self) -> None:
         if self._handle is not None:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QResizeEvent
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import decimate, thin
+from lmstudio_app.gui.widgets.value_label import Reading, Readings
 
 if TYPE_CHECKING:
     from lmstudio_app.gui.curves import Array
+
+AXIS_CHARACTERS = 7  # room for the numbers beside the vertical axis
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class LiveChart(QFrame):
         series: Sequence[Series],
         format_value: Callable[[float], str],
         *,
+        tick_text: Callable[[float], str] | None = None,
         tip: str = "",
         parent: QWidget | None = None,
     ) -> None:
@@ -55,6 +59,7 @@ class LiveChart(QFrame):
         super().__init__(parent)
         self._series = tuple(series)
         self._format = format_value
+        self._tick_text = tick_text
         self._data: dict[str, tuple[Array, Array]] = {}
         self._items: dict[str, Any] = {}
         self._marks: list[Any] = []
@@ -73,10 +78,7 @@ class LiveChart(QFrame):
         font = QFont(self._title.font())
         font.setWeight(QFont.Weight.DemiBold)
         self._title.setFont(font)
-        self._readout = QLabel(self)
-        self._readout.setTextFormat(Qt.TextFormat.RichText)
-        self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self._readout.setMinimumWidth(theme.characters(self, 4))
+        self._readout = Readings(self)
         header = QHBoxLayout()
         header.addWidget(self._title)
         header.addWidget(self._readout, 1)
@@ -113,7 +115,10 @@ class LiveChart(QFrame):
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
-            axis.setStyle(tickLength=0, autoExpandTextSpace=True)
+            axis.setStyle(tickLength=0, autoExpandTextSpace=False, autoReduceTextSpace=False)
+        if self._tick_text is not None:
+            axis, tick_text = item.getAxis("left"), self._tick_text
+            axis.tickStrings = lambda values, scale, spacing: [tick_text(value * scale) for value in values]
         self._view = item.getViewBox()
         self._view.setMouseMode(pg.ViewBox.PanMode)
         self._view.setMouseEnabled(x=True, y=False)
@@ -160,6 +165,8 @@ class LiveChart(QFrame):
         self.dirty = True
 
     def set_title(self, title: str) -> None:
+        if title == self._title.text():
+            return
         self._title.setText(title)
         self.setAccessibleName(title)
 
@@ -292,21 +299,15 @@ class LiveChart(QFrame):
             values = {s.key: value for s in self._series if (value := self.latest(s.key)) is not None}
         else:
             values = self.values_at(self._hover)
-        palette = self.palette()
-        parts = []
+        is_legend = len(self._series) > 1
+        readings = []
         for series in self._series:
-            colour = self._colour(series).name()
-            value = values.get(series.key)
-            number = f" <b>{self._format(value)}</b>" if value is not None else ""
-            text = theme.muted(palette).name()
-            name = f"<span style='color:{text}'> {series.title}</span>" if len(self._series) > 1 else ""
-            if len(self._series) > 1:
-                parts.append(f"<span style='color:{colour}'>&#9632;</span>{name}{number}")
-            elif number:
-                parts.append(number)
-        html = "&nbsp;&nbsp; ".join(parts)
-        if html != self._readout.text():
-            self._readout.setText(html)
+            text = self._format(values[series.key]) if series.key in values else ""
+            if is_legend:
+                readings.append(Reading(text, series.title, self._colour(series)))
+            elif text:
+                readings.append(Reading(text))
+        self._readout.set_readings(readings)
 
     def _on_mouse_moved(self, position: QPointF) -> None:
         if self._view.sceneBoundingRect().contains(position):
@@ -341,6 +342,10 @@ class LiveChart(QFrame):
             axis.setPen(pg.mkPen(colours.grid))
             axis.setTextPen(pg.mkPen(colours.text))
             axis.setTickFont(font)
+        # of a fixed size: an axis that grows with its numbers lays the chart out anew and has it drawn twice
+        metrics = QFontMetricsF(font)
+        item.getAxis("left").setWidth(round(metrics.averageCharWidth() * AXIS_CHARACTERS))
+        item.getAxis("bottom").setHeight(round(metrics.height() * 1.4))
         self._grid.setPen(pg.mkPen(theme.blend(colours.grid, colours.background, 0.4)))
         for series in self._series:
             curve, colour = self._items[series.key], self._colour(series)

@@ -40,6 +40,8 @@ class StepButton(QAbstractButton):
         self.setAccessibleName(title)
 
     def set_state(self, detail: str, *, done: bool) -> None:
+        if (detail, done) == (self._detail, self._done):
+            return
         self._detail, self._done = detail, done
         self.setAccessibleDescription(detail)
         self.setToolTip(f"{self._tip}\n{detail}" if detail else self._tip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import (
@@ -29,7 +30,7 @@ from lmstudio_app.settings import Settings
 TICK = 60  # milliseconds; one chart is drawn a tick, so no single pause of the window is long
 # Seconds between two drawings of the same chart. Drawing takes time from the training, on two cores twice: while
 # one of its threads waits for the processor, the other one waits for it.
-LARGE_INTERVAL, SMALL_INTERVAL = 0.5, 1.5
+LARGE_INTERVAL, SMALL_INTERVAL = 0.7, 2.5
 SMALL = ("metric", "learning_rate", "grad_norm", "examples_per_second", "tokens_per_second", "memory")
 
 
@@ -74,11 +75,13 @@ class TrainingCharts(QWidget):
         self._stale = set(self._charts)
 
     def _build_charts(self) -> dict[str, LiveChart]:
-        def chart(title: str, tip: str, series: list[Series], text: object = format_number) -> LiveChart:
-            return LiveChart(title, series, text, tip=tip, parent=self)  # type: ignore[arg-type]
+        def chart(title: str, tip: str, series: list[Series], text: Callable[[float], str]) -> LiveChart:
+            return LiveChart(title, series, text, tip=tip, parent=self)
 
-        def single(key: str, title: str, tip: str, colour: int, text: object) -> LiveChart:
-            return chart(title, tip, [Series(key, title, colour, markers=key == "metric")], text)
+        def single(key: str, title: str, tip: str, colour: int, text: Callable[[float], str]) -> LiveChart:
+            tick_text = format_number if key == "learning_rate" else None
+            series = [Series(key, title, colour, markers=key == "metric")]
+            return LiveChart(title, series, text, tick_text=tick_text, tip=tip, parent=self)
 
         return {
             "loss": chart(
