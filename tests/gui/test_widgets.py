@@ -118,6 +118,7 @@ def test_numbers_change_without_a_new_layout_of_the_window(qtbot) -> None:
     window.resize(400, 60)
     window.show()
     qtbot.waitExposed(window)
+    qtbot.wait(50)  # the first layout
     requests: list[QEvent.Type] = []
 
     class Watch(QObject):
