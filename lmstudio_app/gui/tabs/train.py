@@ -14,7 +14,7 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Event, Status
+from lmstudio_app.events import Event, Status, StepLogged
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
@@ -218,9 +218,9 @@ class TrainTab(QWidget):
         view = self.view
         if view.curves is self._live:
             view.curves_grew()
-            for event in events:
-                if isinstance(event, Status):
-                    view.show_status(event)
+            saying = next((e for e in reversed(events) if isinstance(e, Status | StepLogged)), None)
+            if saying is not None:
+                view.show_status(saying if isinstance(saying, Status) else None)
         if len(self._live.evaluations) != evaluations or self._summary_is_due():
             self.summary_changed.emit()
 

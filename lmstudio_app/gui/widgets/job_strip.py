@@ -63,8 +63,11 @@ class JobStrip(QWidget):
     def _on_events(self, events: list[Event]) -> None:
         """Only the last of each kind can be seen, so only that one is shown."""
         last = {type(event): event for event in events}
-        if isinstance(status := last.get(Status), Status) and not status.warning:
-            self._sentence.setText(status_text(status))
+        spoken = [e for e in events if isinstance(e, StepLogged) or (isinstance(e, Status) and not e.warning)]
+        if spoken and isinstance(spoken[-1], Status):
+            self._sentence.setText(status_text(spoken[-1]))
+        elif spoken and self._handle is not None and not self._handle.stopping:
+            self._sentence.setText(self._handle.title)  # "Evaluating" is over when the next step is done
         if isinstance(progress := last.get(Progress), Progress):
             self._amount.set_text(progress_text(progress))
             if progress.total:

@@ -189,8 +189,9 @@ class RunView(QWidget):
             self._shown_evaluations = len(self.curves.evaluations)
             self._show_evaluation()
 
-    def show_status(self, status: Status) -> None:
-        self._status.setText(status_text(status))
+    def show_status(self, status: Status | None) -> None:
+        """What happens now; None while the steps speak for themselves."""
+        self._status.setText(status_text(status) if status is not None else "")
 
     def set_busy(self, busy: bool) -> None:
         """While a training runs no other one can be resumed."""
