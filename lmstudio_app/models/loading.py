@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from lmstudio_app.errors import UserError, is_out_of_memory
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import ModelCard, read_card, read_config
 from lmstudio_app.models.preloading import preload_libraries
+from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.references import resolve
 
 if TYPE_CHECKING:
@@ -41,6 +41,15 @@ AUTO_CLASSES: Mapping[str, str] = {
     "seq2seq-lm": "AutoModelForSeq2SeqLM",
     "causal-lm": "AutoModelForCausalLM",
 }
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "source.spm",
+)
 # parts that only some checkpoints of a family carry; a fresh one is trained with the new head
 _OPTIONAL_PARTS = ("pooler.",)
 _PROBED_IDS = 1024
@@ -100,45 +109,6 @@ class LoadedModel:
             return ()
         names = self.model.config.id2label
         return tuple(str(names[index]) for index in sorted(names))
-
-
-@contextlib.contextmanager
-def quiet_transformers(ctx: JobContext | None = None) -> Iterator[None]:
-    """Without transformers' progress bars and log lines, for this block only.
-
-    With a ``ctx`` its loading loop reports progress there and can be cancelled.
-    """
-    from huggingface_hub.utils.tqdm import (
-        are_progress_bars_disabled,
-        disable_progress_bars,
-        enable_progress_bars,
-    )
-    from transformers.utils import logging
-
-    def _bar(factory: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        if ctx is None or not args:
-            return factory(*args, **options)
-        return _checked(args[0], ctx)
-
-    verbosity = logging.get_verbosity()
-    had_bar, hub_had_bars = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    previous_hook = logging.set_tqdm_hook(_bar)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        logging.set_tqdm_hook(previous_hook)
-        if had_bar:
-            logging.enable_progress_bar()
-        (enable_progress_bars if hub_had_bars else disable_progress_bars)()
-
-
-def _checked(items: Iterable[Any], ctx: JobContext) -> Iterator[Any]:
-    for item in items:
-        ctx.check()
-        yield item
 
 
 def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
@@ -262,17 +232,6 @@ def _load_tokenizer(folder: Path) -> Any:
             folder=str(folder),
             reason=_first_line(error),
         ) from error
-
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "source.spm",
-)
 
 
 def _load_weights(

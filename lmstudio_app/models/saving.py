@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from lmstudio_app.files import atomic_folder, require_free_space
-from lmstudio_app.models.loading import quiet_transformers
 from lmstudio_app.models.provenance import write_provenance
+from lmstudio_app.models.quiet import quiet_transformers
 
 
 def save_model(folder: Path, model: Any, tokenizer: Any, *, provenance: Mapping[str, Any]) -> None:

@@ -1,5 +1,6 @@
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,37 @@ def test_the_users_verbosity_is_given_back() -> None:
         assert (logging.is_progress_bar_enabled(), are_progress_bars_disabled()) == before
     finally:
         logging.set_verbosity_warning()
+
+
+def test_two_threads_that_load_do_not_disturb_each_other() -> None:
+    """They come and go in the order first in, second in, first out, second out."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    first, second = Recorder(), Recorder()
+    first.control.cancel()
+    first_is_out = threading.Event()
+    seen: list[object] = []
+
+    def come_second() -> None:
+        with quiet_transformers(second.ctx):
+            both_are_in.wait()
+            first_is_out.wait()
+            seen.extend(logging.tqdm([1, 2]))
+            seen.append(logging.get_verbosity())
+
+    both_are_in = threading.Barrier(2)
+    thread = threading.Thread(target=come_second)
+    with quiet_transformers(first.ctx):
+        thread.start()
+        both_are_in.wait()
+        with pytest.raises(Cancelled):
+            list(logging.tqdm([1, 2]))
+    first_is_out.set()
+    thread.join()
+    assert seen == [1, 2, logging.ERROR]
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert logging.set_tqdm_hook(None) is None
 
 
 def test_a_cancel_is_seen_between_the_weights(tiny_encoder: Path) -> None:
