@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication, Signal
-from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.number_edit import FloatEdit, IntegerEdit
+from lmstudio_app.gui.widgets.scaled_label import Hint
 
 ChoiceTitles = Mapping[str, Mapping[str, tuple[str, str]]]  # field -> choice -> (title, help)
 
@@ -149,12 +149,7 @@ class DataclassForm(QWidget):
         label.setBuddy(widget)
         grid.addWidget(label, row, 0)
         grid.addWidget(widget, row, 1)
-        hint_label = QLabel(help_line, self)
-        hint_label.setWordWrap(True)
-        hint_label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        font = QFont(hint_label.font())
-        font.setPointSizeF(font.pointSizeF() * 0.88)
-        hint_label.setFont(font)
+        hint_label = Hint(help_line, self)
         hint_label.setContentsMargins(0, 0, 0, theme.em(self, 0.45))
         grid.addWidget(hint_label, row + 1, 0, 1, 2)
 

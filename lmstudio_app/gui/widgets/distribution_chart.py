@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import compact_number_text, number_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.scaled_label import Heading
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,10 +33,7 @@ class DistributionChart(QFrame):
         self._closed = False
         self.setProperty("card", True)
         self.setToolTip(tip)
-        self._title = QLabel(title, self)
-        font = QFont(self._title.font())
-        font.setWeight(QFont.Weight.DemiBold)
-        self._title.setFont(font)
+        self._title = Heading(title, self, scale=1.0)
         self._readout = ElidedLabel(self)
         self._readout.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._readout.setForegroundRole(self._readout.palette().ColorRole.PlaceholderText)

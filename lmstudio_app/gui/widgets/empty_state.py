@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.scaled_label import Heading
 
 
 class EmptyState(QWidget):
@@ -13,8 +14,7 @@ class EmptyState(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.title = QLabel(self)
-        self.title.setFont(theme.heading_font(self, 1.35))
+        self.title = Heading("", self, scale=1.35)
         self.text = QLabel(self)
         self.text.setForegroundRole(self.text.palette().ColorRole.PlaceholderText)
         for label in (self.title, self.text):

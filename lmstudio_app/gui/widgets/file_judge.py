@@ -37,6 +37,7 @@ from lmstudio_app.gui.predictions import (
 from lmstudio_app.gui.text import number_text, progress_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.predictions_table import LABEL, TEXT, PredictionsModel
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.settings import Settings
 
 PATTERN = "*.csv *.tsv *.jsonl *.json *.txt *.parquet *.gz"
@@ -102,8 +103,7 @@ class FileJudge(QFrame):
     # --- building
 
     def _build(self) -> None:
-        title = QLabel(self.tr("Many texts"), self)
-        title.setFont(theme.heading_font(self, 1.1))
+        title = Heading(self.tr("Many texts"), self, scale=1.1)
         self.choose_button = self._make_button(
             self.tr("Choose a file…"), self.tr("A table or text file; you can also drop one here"), self._on_choose
         )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import decimate, thin
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.gui.widgets.value_label import Reading, Readings
 
 if TYPE_CHECKING:
@@ -74,10 +75,7 @@ class LiveChart(QFrame):
         self.setProperty("card", True)
         self.setAccessibleName(title)
         self.setToolTip(tip)
-        self._title = QLabel(title, self)
-        font = QFont(self._title.font())
-        font.setWeight(QFont.Weight.DemiBold)
-        self._title.setFont(font)
+        self._title = Heading(title, self, scale=1.0)
         self._readout = Readings(self)
         header = QHBoxLayout()
         header.addWidget(self._title)

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QPushButton, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.scaled_label import FontScale
 
 
 class Requirements(QFrame):
@@ -32,9 +33,7 @@ class Requirements(QFrame):
             label = QLabel(title, self)
             label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
             value = ElidedLabel(self)
-            font = QFont(value.font())
-            font.setWeight(QFont.Weight.DemiBold)
-            value.setFont(font)
+            FontScale(value, weight=QFont.Weight.DemiBold)
             button = QPushButton(action, self)
             button.setToolTip(tip)
             button.setAccessibleName(tip)

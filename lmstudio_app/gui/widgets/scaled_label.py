@@ -1,19 +1,21 @@
-"""Labels larger or smaller than the application's font that keep their ratio when the reader changes its size."""
+"""Fonts larger or smaller than the application's that keep their ratio when the reader changes its size."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QFont, QPalette
 from PySide6.QtWidgets import QApplication, QLabel, QWidget
 
 
-class ScaledLabel(QLabel):
-    """A font set by hand no longer follows the application's; this one is set anew whenever that changes."""
+class FontScale(QObject):
+    """Gives ``widget`` the application's font, ``scale`` times as large, now and whenever that font changes.
 
-    def __init__(
-        self, text: str = "", parent: QWidget | None = None, *, scale: float = 1.0, weight: QFont.Weight | None = None
-    ) -> None:
-        super().__init__(text, parent)
+    A font set by hand no longer follows the application's.
+    """
+
+    def __init__(self, widget: QWidget, scale: float = 1.0, weight: QFont.Weight | None = None) -> None:
+        super().__init__(widget)
+        self._widget = widget
         self._scale = scale
         self._weight = weight
         self._rescale()
@@ -26,7 +28,15 @@ class ScaledLabel(QLabel):
         font.setPointSizeF(font.pointSizeF() * self._scale)
         if self._weight is not None:
             font.setWeight(self._weight)
-        self.setFont(font)
+        self._widget.setFont(font)
+
+
+class ScaledLabel(QLabel):
+    def __init__(
+        self, text: str = "", parent: QWidget | None = None, *, scale: float = 1.0, weight: QFont.Weight | None = None
+    ) -> None:
+        super().__init__(text, parent)
+        FontScale(self, scale, weight)
 
 
 class Heading(ScaledLabel):
