@@ -11,7 +11,10 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QSlider
 from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.events import StepLogged
 from lmstudio_app.gui.tabs.train import TrainTab
+from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
+from lmstudio_app.gui.widgets.results_view import metric_help, metric_title
+from lmstudio_app.tasks.classification import ClassificationMetrics
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.runs import list_runs
 
@@ -368,3 +371,23 @@ def test_the_confusion_matrix_speaks(qtbot) -> None:
 
     assert colour(1, 1).lightness() < colour(0, 1).lightness()
     assert colour(0, 0).lightness() < colour(0, 1).lightness() < colour(1, 0).lightness()
+
+
+def test_the_report_of_the_classes_is_their_recall_precision_and_f1(qtbot) -> None:
+    report = ClassReport()
+    qtbot.addWidget(report)
+    report.set_matrix(["bad", "good", "rare"], [[3, 1, 0], [0, 6, 0], [0, 0, 0]])
+    rows = [[report.item(row, column).text() for column in range(5)] for row in range(3)]
+    assert rows[0] == ["bad", "4", "75.0 %", "100.0 %", "0.857"]
+    assert rows[1] == ["good", "6", "100.0 %", "85.7 %", "0.923"]
+    assert rows[2] == ["rare", "0", "–", "–", "–"]
+    assert all(report.horizontalHeaderItem(column).toolTip() for column in range(5))
+
+
+def test_every_metric_of_a_classifier_is_explained() -> None:
+    import torch
+
+    metrics = ClassificationMetrics(["bad", "good"])
+    metrics.add({"labels": torch.tensor([0, 1]), "rows": torch.tensor([0, 1])}, torch.eye(2))
+    for name in metrics.compute()[0]:
+        assert metric_help(name) != metric_title(name)

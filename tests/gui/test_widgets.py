@@ -1,7 +1,7 @@
 import pytest
 from PySide6.QtCore import QEvent, QLocale, QObject, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QWidget
+from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Progress, Status
@@ -138,3 +138,27 @@ def test_numbers_change_without_a_new_layout_of_the_window(qtbot) -> None:
     assert readings.text() == "training 0.5  evaluation 0.4"
     assert readings.accessibleName() == readings.text()
     assert value.text().startswith("a far")
+
+
+def test_scaled_fonts_follow_the_size_of_the_text(qtbot) -> None:
+    from lmstudio_app.gui.theme import Theme
+    from lmstudio_app.gui.widgets.empty_state import EmptyState
+    from lmstudio_app.settings import Settings
+
+    app = QApplication.instance()
+    look = Theme(app, Settings())
+    row = FigureRow([("loss", "Loss", "How wrong it is")])
+    empty = EmptyState()
+    for widget in (row, empty):
+        qtbot.addWidget(widget)
+    figure = row.figures["loss"]
+    try:
+        for size in (6, 0):
+            look.set_text_size(size)
+            points = app.font().pointSizeF()
+            qtbot.waitUntil(lambda: figure._value.font().pointSizeF() == pytest.approx(points * 1.15))  # noqa: B023
+            assert figure._caption.font().pointSizeF() == pytest.approx(points * 0.85)
+            assert empty.title.font().pointSizeF() == pytest.approx(points * 1.35)
+    finally:
+        look.set_text_size(0)
+        app.setStyleSheet("")

@@ -53,8 +53,8 @@ class ConfusionMatrix(QWidget):
         left = min(widest, self.width() * 0.3) + line * 2.0
         top = line * 2.6
         count = max(1, len(self._labels))
-        cell_width = min((self.width() - left - 1) / count, line * 16)
-        cell_height = min((self.height() - top - 1) / count, cell_width * 0.8)
+        cell_width = (self.width() - left - 1) / count
+        cell_height = min((self.height() - top - 1) / count, cell_width)
         return QRectF(left, top, cell_width * count, cell_height * count), cell_width, cell_height
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtGui import QFont, QPalette
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.scaled_label import FontScale, ScaledLabel
 from lmstudio_app.gui.widgets.value_label import ValueLabel
 
 
 class Figure(QWidget):
     def __init__(self, caption: str, tip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._caption = QLabel(caption, self)
+        self._caption = ScaledLabel(caption, self, scale=0.85)
         self._caption.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        small = QFont(self._caption.font())
-        small.setPointSizeF(small.pointSizeF() * 0.85)
-        self._caption.setFont(small)
         self._value = ValueLabel(9, self)
-        self._value.setFont(theme.heading_font(self._value, 1.15))
+        FontScale(self._value, 1.15, QFont.Weight.DemiBold)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(0)
@@ -38,9 +36,10 @@ class Figure(QWidget):
     def value(self) -> str:
         return self._value.text()
 
-    def set_caption(self, caption: str) -> None:
+    def set_caption(self, caption: str, tip: str) -> None:
         if caption != self._caption.text():
             self._caption.setText(caption)
+            self.setToolTip(tip)
 
 
 class FigureRow(QFrame):

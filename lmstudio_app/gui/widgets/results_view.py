@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QFont, QPalette
+from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
@@ -21,8 +21,10 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.events import Evaluated
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
 from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.scaled_label import Heading
 
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
@@ -35,6 +37,12 @@ class WorstExamples(QAbstractTableModel):
         super().__init__(parent)
         self._rows: list[dict[str, Any]] = []
         self._titles = (self.tr("Text"), self.tr("Truth"), self.tr("The model said"), self.tr("Sure"))
+        self._tips = (
+            self.tr("An evaluation row that the model got wrong"),
+            self.tr("The label that the data gives it"),
+            self.tr("The label that the model gives it"),
+            self.tr("The probability that the model gives to its own answer"),
+        )
 
     def set_rows(self, rows: list[dict[str, Any]]) -> None:
         self.beginResetModel()
@@ -53,6 +61,8 @@ class WorstExamples(QAbstractTableModel):
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
             return self._titles[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
+            return self._tips[section]
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.TextAlignmentRole:
             return Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         return None
@@ -98,12 +108,16 @@ class ResultsView(QWidget):
         top.addLayout(self._metrics_layout, 1)
         top.addLayout(buttons)
         self.matrix = ConfusionMatrix(self)
+        self.report = ClassReport(self)
         self.worst = WorstExamples(self)
         self.table = self._build_table()
         body = QGridLayout()
         body.setSpacing(theme.em(self, 0.5))
         self._matrix_card = self._card(
-            self.tr("Where it is right, and what it confuses"), self.tr("Each row adds up to 100 %."), self.matrix
+            self.tr("Where it is right, and what it confuses"),
+            self.tr("Rows that were never learned from. Each line of squares adds up to 100 %."),
+            self.matrix,
+            self.report,
         )
         body.addWidget(self._matrix_card, 0, 0)
         body.addWidget(
@@ -127,13 +141,11 @@ class ResultsView(QWidget):
         self.table.doubleClicked.connect(lambda index: self.inspect_requested.emit(self.worst.text(index.row())))
         self.set_result(None, has_model=False)
 
-    def _card(self, title: str, explanation: str, content: QWidget) -> QFrame:
+    def _card(self, title: str, explanation: str, *contents: QWidget) -> QFrame:
+        """The first of the contents takes the room that is left."""
         card = QFrame(self)
         card.setProperty("card", True)
-        heading = QLabel(title, card)
-        font = QFont(heading.font())
-        font.setWeight(QFont.Weight.DemiBold)
-        heading.setFont(font)
+        heading = Heading(title, card, scale=1.0)
         hint = QLabel(explanation, card)
         hint.setWordWrap(True)
         hint.setForegroundRole(QPalette.ColorRole.PlaceholderText)
@@ -142,7 +154,9 @@ class ResultsView(QWidget):
         layout.setContentsMargins(pad, pad, pad, pad)
         layout.addWidget(heading)
         layout.addWidget(hint)
-        layout.addWidget(content, 1)
+        layout.setSpacing(theme.em(self, 0.5))
+        for number, content in enumerate(contents):
+            layout.addWidget(content, 0 if number else 1)
         return card
 
     def _build_table(self) -> QTableView:
@@ -167,13 +181,14 @@ class ResultsView(QWidget):
     def set_result(self, evaluation: Evaluated | None, *, has_model: bool) -> None:
         metrics = evaluation.metrics if evaluation is not None else {}
         details = evaluation.details if evaluation is not None else {}
-        row = FigureRow([(name, metric_title(name), name) for name in metrics], self)
+        row = FigureRow([(name, metric_title(name), metric_help(name)) for name in metrics], self)
         row.set_values({name: f"{value:.4f}" for name, value in metrics.items()})
         self._metrics_layout.replaceWidget(self._metrics, row)
         self._metrics.deleteLater()
         self._metrics = row
         self._matrix_card.setVisible("confusion" in details)
-        self.matrix.set_matrix(details.get("labels", ()), details.get("confusion", ()))
+        for widget in (self.matrix, self.report):
+            widget.set_matrix(details.get("labels", ()), details.get("confusion", ()))
         self.worst.set_rows(list(details.get("worst", ())))
         self._try.setEnabled(has_model)
         self._inspect.setEnabled(has_model)
@@ -189,3 +204,22 @@ class ResultsView(QWidget):
 def metric_title(name: str) -> str:
     """``f1`` is ``F1``, ``accuracy`` is ``Accuracy``: names of metrics are the field's own."""
     return name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize()
+
+
+def metric_help(name: str) -> str:
+    """A metric in plain words; one that is not known here is called by its name."""
+    translate = QCoreApplication.translate
+    known = {
+        "loss": translate(
+            "metrics",
+            "How surprised the model is by the true labels of the evaluation rows (cross-entropy). 0 is perfect; "
+            "guessing between two classes gives 0.69.",
+        ),
+        "accuracy": translate("metrics", "The share of evaluation rows that the model labels right; 1 is all of them."),
+        "f1_macro": translate(
+            "metrics",
+            "How well it knows its classes, every class counting the same, however rare it is: the mean of their F1. "
+            "1 is perfect.",
+        ),
+    }
+    return known.get(name, metric_title(name))

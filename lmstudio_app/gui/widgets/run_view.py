@@ -17,7 +17,7 @@ from lmstudio_app.gui.curves import RunCurves
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text, status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
-from lmstudio_app.gui.widgets.results_view import ResultsView, metric_title
+from lmstudio_app.gui.widgets.results_view import ResultsView, metric_help, metric_title
 from lmstudio_app.gui.widgets.training_charts import TrainingCharts
 from lmstudio_app.settings import Settings
 
@@ -74,12 +74,24 @@ class RunView(QWidget):
 
     def _figure_specs(self) -> list[tuple[str, str, str]]:
         return [
-            ("step", self.tr("Step"), self.tr("Optimizer steps done, of all")),
-            ("epoch", self.tr("Epoch"), self.tr("Passes over the training data")),
-            ("loss", self.tr("Loss"), self.tr("The latest training loss")),
-            ("metric", self.tr("Accuracy"), self.tr("The latest evaluation")),
-            ("speed", self.tr("Examples/s"), self.tr("Training speed")),
-            ("tokens", self.tr("Tokens/s"), self.tr("Training speed in tokens, without padding")),
+            (
+                "step",
+                self.tr("Step"),
+                self.tr("Steps done, of all. In a step the model reads one batch and its weights move once."),
+            ),
+            (
+                "epoch",
+                self.tr("Epoch"),
+                self.tr("How many times it has seen the training data; 1.00 is all of it once"),
+            ),
+            ("loss", self.tr("Loss"), self.tr("How wrong it was on the latest batch: lower is better")),
+            ("metric", self.tr("Accuracy"), self.tr("The latest evaluation, on rows that it never learns from")),
+            ("speed", self.tr("Examples/s"), self.tr("Training speed: rows a second")),
+            (
+                "tokens",
+                self.tr("Tokens/s"),
+                self.tr("Training speed in pieces of words; the padding that fills up short texts is not counted"),
+            ),
             ("memory", self.tr("Memory"), self.tr("What the app holds in memory")),
             ("elapsed", self.tr("Elapsed"), self.tr("Time from the first event to the last")),
             ("left", self.tr("Left"), self.tr("Estimated time to the end")),
@@ -233,7 +245,7 @@ class RunView(QWidget):
             metrics = curves.evaluations[-1].metrics
             name = next((n for n in metrics if n != "loss"), "loss")
             values["metric"] = f"{metrics[name]:.4f}"
-            self.figures.figures["metric"].set_caption(metric_title(name))
+            self.figures.figures["metric"].set_caption(metric_title(name), metric_help(name))
             self.charts.chart("metric").set_title(metric_title(name))
         if curves.first_time is not None and curves.last_time is not None:
             values["elapsed"] = duration_text(curves.last_time - curves.first_time)

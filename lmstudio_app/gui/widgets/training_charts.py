@@ -107,17 +107,23 @@ class TrainingCharts(QWidget):
             "grad_norm": single(
                 "grad_norm",
                 self.tr("Gradient norm"),
-                self.tr("How steep the loss is; spikes announce trouble"),
+                self.tr(
+                    "How steep the loss is, before it is clipped. A spike now and then is normal; ever more is trouble."
+                ),
                 4,
                 compact_number_text,
             ),
             "examples_per_second": single(
-                "examples_per_second", self.tr("Examples/s"), self.tr("Training speed"), 5, compact_number_text
+                "examples_per_second",
+                self.tr("Examples/s"),
+                self.tr("Training speed: rows a second"),
+                5,
+                compact_number_text,
             ),
             "tokens_per_second": single(
                 "tokens_per_second",
                 self.tr("Tokens/s"),
-                self.tr("Training speed in tokens, without padding"),
+                self.tr("Training speed in pieces of words; the padding that fills up short texts is not counted"),
                 5,
                 compact_number_text,
             ),
