@@ -180,13 +180,11 @@ class MainWindow(QMainWindow):
             tab.try_requested.connect(lambda folder: self.open_model(folder, then="sentiment"))
             tab.inspect_requested.connect(self._on_inspect_trained)
             tab.run_finished.connect(self._update_steps)
-            tab.step_requested.connect(self.show_tab)
             tab.summary_changed.connect(self._update_steps)
         elif name == "sentiment":
             tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
             tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
-        if name in ("sentiment", "attention"):
-            tab.step_requested.connect(self.show_tab)
+        tab.step_requested.connect(self.show_tab)
         if self._model is not None and name != "model":
             tab.set_model(self._model)
         if self._data is not None and name == "train":

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QPushButton
 
 from lmstudio_app.data.splits import DataConfig, DataSelection, prepare_data
 from lmstudio_app.gui.tabs.data import DataTab
+from lmstudio_app.gui.theme import Theme
 from lmstudio_app.gui.widgets.problem_list import fix_text, problem_text
 from lmstudio_app.gui.widgets.rejected_dialog import RejectedDialog
 from lmstudio_app.jobs import JobContext
@@ -99,6 +100,25 @@ def test_the_first_visit_opens_the_bundled_sentences(qtbot: Any, make_tab: Calla
     assert view.lengths is not None
     assert view.lengths.quantile_95 > 0
     assert kinds(tab) == ["duplicates"]
+
+
+def test_a_single_notice_is_seen_whole(qtbot: Any, qapp: Any, make_tab: Callable[[], DataTab], services: Any) -> None:
+    look = Theme(qapp, services.settings)
+    try:
+        tab = make_tab()
+        settle(qtbot, tab)
+        (row,) = tab.view.problem_list.rows
+
+        def seen_whole() -> None:
+            assert tab.view.problem_list._area.verticalScrollBar().maximum() == 0
+            assert row.label.height() >= row.label.heightForWidth(row.label.width())
+
+        for size in (0, 4):
+            look.set_text_size(size)
+            qtbot.waitUntil(seen_whole)
+    finally:
+        look.set_text_size(0)
+        qapp.setStyleSheet("")
 
 
 def test_a_dropped_file_is_read_remembered_and_offered(
@@ -307,6 +327,11 @@ def test_one_class_is_not_offered_to_a_training(qtbot: Any, make_tab: Callable[[
     settle(qtbot, tab, put("one.csv", table_text().replace(",0\n", ",1\n")))
     assert kinds(tab)[0] == "one_class"
     assert tab.selection is None
+    assert not tab.view.continue_button.isVisible()
+    settle(qtbot, tab, put("two.csv", table_text()))
+    with qtbot.waitSignal(tab.step_requested) as asked:
+        qtbot.mouseClick(tab.view.continue_button, Qt.MouseButton.LeftButton)
+    assert asked.args == ["train"]
 
 
 def test_a_file_that_cannot_be_read_leaves_what_was_open(qtbot: Any, make_tab: Callable[[], DataTab], put: Any) -> None:

@@ -67,7 +67,8 @@ def test_a_newcomer_clicks_from_the_model_to_its_attention(
     wait_until_idle(qtbot, window)
     assert steps["Model"].done
 
-    qtbot.mouseClick(steps["Data"], LEFT)
+    qtbot.mouseClick(model.view.banner.continue_button, LEFT)
+    assert window.current_tab == "data"
     data = window.tab("data")
     wait_until_idle(qtbot, window)
     click_row(qtbot, data.panel.list, "IMDb")
@@ -75,7 +76,8 @@ def test_a_newcomer_clicks_from_the_model_to_its_attention(
     wait_until_idle(qtbot, window)
     assert window.data.config.train == "uci-imdb"
 
-    qtbot.mouseClick(steps["Train"], LEFT)
+    qtbot.mouseClick(data.view.continue_button, LEFT)
+    assert window.current_tab == "train"
     train = window.tab("train")
     wait_until_idle(qtbot, window)
     learning_rate = 1e-3 if which == "tiny" else 3e-4

@@ -94,6 +94,18 @@ def test_loading_a_folder(qtbot: QtBot, tab: ModelTab, tiny_classifier: Path) ->
     assert tab.chooser.load_button.text() == "Load again"
 
 
+def test_the_way_on_is_there_once_a_model_is_loaded(qtbot: QtBot, tab: ModelTab, tiny_classifier: Path) -> None:
+    button = tab.view.banner.continue_button
+    assert not button.isVisible()
+    assert tab.chooser.load_button.property("primary") is True
+    tab.open_reference(str(tiny_classifier))
+    load(qtbot, tab)
+    assert tab.chooser.load_button.property("primary") is False
+    with qtbot.waitSignal(tab.step_requested) as asked:
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    assert asked.args == ["data"]
+
+
 def test_the_precision_that_was_chosen_is_used_and_remembered(
     qtbot: QtBot, tab: ModelTab, services: Any, tiny_encoder: Path
 ) -> None:

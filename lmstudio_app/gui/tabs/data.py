@@ -45,6 +45,7 @@ DELAY = 150  # milliseconds a changed setting rests before the data is checked a
 
 class DataTab(QWidget):
     data_chosen = Signal(object)  # DataSelection, or None when what is shown cannot be used
+    step_requested = Signal(str)  # name of the page to go to
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -107,6 +108,7 @@ class DataTab(QWidget):
         view.fix_requested.connect(self._on_fix_requested)
         view.line_requested.connect(self._on_line_requested)
         view.files_requested.connect(self._on_files_requested)
+        view.continue_requested.connect(lambda: self.step_requested.emit("train"))
 
     # --- what the window calls
 
@@ -358,6 +360,7 @@ class DataTab(QWidget):
     def _choose(self, selection: DataSelection | None) -> None:
         if selection != self._selection:
             self._selection = selection
+            self.view.set_usable(selection is not None)
             self.data_chosen.emit(selection)
 
     def _for_preview(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:

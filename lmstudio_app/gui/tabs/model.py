@@ -36,6 +36,7 @@ DEVICES_INTERVAL = 300  # milliseconds between two looks whether torch, which kn
 class ModelTab(QWidget):
     model_loaded = Signal(object)  # LoadedModel
     busy_changed = Signal(bool)
+    step_requested = Signal(str)  # name of the page to go to
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -90,6 +91,7 @@ class ModelTab(QWidget):
         chooser.precision_changed.connect(lambda name: self._settings.set("model.precision", name))
         self.view.loaded_requested.connect(self._on_loaded_requested)
         self.view.download_requested.connect(self.load)
+        self.view.continue_requested.connect(lambda: self.step_requested.emit("data"))
 
     # --- what the window uses
 
@@ -277,7 +279,8 @@ class ModelTab(QWidget):
             text, tip = self.tr("Load again"), self.tr("Load it once more, with the device and precision chosen above")
         else:
             text, tip = self.tr("Load"), self.tr("Read the model into memory")
-        self.chooser.set_action(text, tip, enabled=bool(reference) and not self.busy)
+        is_loaded = self._loaded is not None and self._loaded.reference == reference
+        self.chooser.set_action(text, tip, enabled=bool(reference) and not self.busy, primary=not is_loaded)
         self.view.set_download_enabled(not self.busy)
 
     # --- loading

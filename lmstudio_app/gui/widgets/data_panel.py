@@ -18,6 +18,7 @@ from lmstudio_app.gui.text import number_text, progress_text
 from lmstudio_app.gui.widgets.data_form import DataForm
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.model_list import ModelList, ModelRow
+from lmstudio_app.gui.widgets.scaled_label import Heading
 
 
 class DataPanel(QWidget):
@@ -31,8 +32,7 @@ class DataPanel(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setMinimumWidth(theme.characters(self, 42))
-        heading = QLabel(self.tr("Choose data"), self)
-        heading.setFont(theme.heading_font(heading))
+        heading = Heading(self.tr("Choose data"), self)
         self.open_button = QPushButton(self.tr("Open files…"), self)
         tip = self.tr("CSV, TSV, JSON, JSON Lines, Parquet or text, each also gzipped. You can also drop files here.")
         self.open_button.setToolTip(tip)
@@ -43,6 +43,28 @@ class DataPanel(QWidget):
         self.list.setAccessibleName(self.tr("Data sets"))
         self.list.setToolTip(self.tr("Choose a data set; Delete takes a file off the list"))
         self.list.drop_hint = self.tr("Drop data files here")
+        self.list.set_guide(
+            [
+                (
+                    self.tr("What should the data look like?"),
+                    self.tr(
+                        "A table with one example a row: a column with the text, and one with its label, which is "
+                        "what the model is to say."
+                    ),
+                ),
+                (
+                    self.tr("For example"),
+                    self.tr("text, label\nA great film., positive\nTwo lost hours., negative"),
+                ),
+                (
+                    self.tr("How much of it?"),
+                    self.tr(
+                        "Some hundred rows begin to teach, some thousand do well. A part is kept for the evaluation: "
+                        "the model never learns from it, so it tells how good the model is."
+                    ),
+                ),
+            ]
+        )
         self.list.chosen.connect(lambda key: self.source_chosen.emit(json.loads(key)))
         self.list.removed.connect(lambda key: self.source_removed.emit(json.loads(key)))
         self.form = DataForm(self)

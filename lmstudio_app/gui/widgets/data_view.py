@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedLayout, QVBoxLayout, QWidget
 
 from lmstudio_app.data.catalog import bundled_data_sets
 from lmstudio_app.data.problems import Problem, delimiter_name, encoding_name
@@ -17,6 +18,7 @@ from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.problem_list import ProblemList
+from lmstudio_app.gui.widgets.scaled_label import FontScale
 
 if TYPE_CHECKING:
     from lmstudio_app.data.reports import DataReport
@@ -29,6 +31,7 @@ class DataView(QWidget):
     fix_requested = Signal(str)
     line_requested = Signal(object)  # Problem
     files_requested = Signal()
+    continue_requested = Signal()
 
     def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -52,15 +55,28 @@ class DataView(QWidget):
         layout.addWidget(self.problem_list)
         layout.addWidget(self._stack_holder, 1)
 
-    def _build_heading(self) -> QVBoxLayout:
+    def _build_heading(self) -> QHBoxLayout:
         self.title = ElidedLabel(self)
-        self.title.setFont(theme.heading_font(self.title, 1.25))
+        FontScale(self.title, 1.25, QFont.Weight.DemiBold)
         self.detail = ElidedLabel(self)
         self.detail.setForegroundRole(self.detail.palette().ColorRole.PlaceholderText)
-        layout = QVBoxLayout()
-        layout.setSpacing(theme.em(self, 0.1))
-        layout.addWidget(self.title)
-        layout.addWidget(self.detail)
+        self.continue_button = QPushButton(self.tr("Continue to Train"), self)
+        self.continue_button.setProperty("primary", True)
+        self.continue_button.setAccessibleName(self.tr("Continue to Train"))
+        self.continue_button.setToolTip(self.tr("The next step: let a model learn from this data"))
+        self.continue_button.clicked.connect(self.continue_requested)
+        policy = self.continue_button.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # the titles must not jump
+        self.continue_button.setSizePolicy(policy)
+        self.continue_button.hide()
+        titles = QVBoxLayout()
+        titles.setSpacing(theme.em(self, 0.1))
+        titles.addWidget(self.title)
+        titles.addWidget(self.detail)
+        layout = QHBoxLayout()
+        layout.setSpacing(theme.em(self, 0.7))
+        layout.addLayout(titles, 1)
+        layout.addWidget(self.continue_button, 0, Qt.AlignmentFlag.AlignVCenter)
         return layout
 
     def _build_empty(self) -> QWidget:
@@ -118,6 +134,10 @@ class DataView(QWidget):
     @property
     def problems(self) -> tuple[Problem, ...]:
         return self.problem_list.problems
+
+    def set_usable(self, usable: bool) -> None:
+        """Whether a training could use the data as it is."""
+        self.continue_button.setVisible(usable)
 
     def show_problems(self, problems: Sequence[Problem]) -> None:
         self.problem_list.set_problems(problems)

@@ -42,6 +42,28 @@ class ModelChooser(QWidget):
         super().__init__(parent)
         self._devices: tuple[DeviceChoice, ...] = ()
         self.list = ModelList(self)
+        self.list.set_guide(
+            [
+                (
+                    self.tr("Which one should I take?"),
+                    self.tr(
+                        "To begin with, the MiniLM-L6 encoder: it is small, reads English, and learns to judge "
+                        "sentences within minutes on any computer."
+                    ),
+                ),
+                (
+                    self.tr("What is an encoder?"),
+                    self.tr(
+                        "A model that reads a text and turns it into numbers. A training puts a head on top of it, "
+                        "which chooses a label."
+                    ),
+                ),
+                (
+                    self.tr("Where are the models I trained?"),
+                    self.tr("“Try it” on the Train page loads one. From then on it is in this list."),
+                ),
+            ]
+        )
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
@@ -226,8 +248,13 @@ class ModelChooser(QWidget):
                 text = self.tr("float32 here: exact.")
         self.precision_hint.setText(text)
 
-    def set_action(self, text: str, tip: str, *, enabled: bool) -> None:
+    def set_action(self, text: str, tip: str, *, enabled: bool, primary: bool) -> None:
+        """``primary``: this is what one most likely wants to do next."""
         self.load_button.setText(text)
+        if self.load_button.property("primary") is not primary:
+            self.load_button.setProperty("primary", primary)
+            self.load_button.style().unpolish(self.load_button)  # the style sheet looks at the property only then
+            self.load_button.style().polish(self.load_button)
         self._explain(self.load_button, tip)
         self.load_button.setEnabled(enabled)
 

@@ -159,6 +159,7 @@ class ModelList(QListView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.drop_hint = self.tr("Drop a model's folder here")
+        self._guide: tuple[tuple[str, str], ...] = ()
         self._rows = _Rows(self)
         self.setModel(self._rows)
         self.setItemDelegate(_Delegate(self))
@@ -171,6 +172,12 @@ class ModelList(QListView):
         self.setToolTip(self.tr("Choose a model; Enter loads it"))
         self.selectionModel().currentChanged.connect(self._on_current_changed)
         self.activated.connect(lambda index: self.activated_reference.emit(index.data(_ROW).reference))
+
+    def set_guide(self, guide: Sequence[tuple[str, str]]) -> None:
+        """Titles and sentences for the room below the rows; they are shown as long as all of them fit."""
+        self._guide = tuple(guide)
+        self.setAccessibleDescription("\n".join(f"{title}: {text}" for title, text in guide))
+        self.viewport().update()
 
     @property
     def rows(self) -> tuple[ModelRow, ...]:
@@ -216,11 +223,36 @@ class ModelList(QListView):
             return
         painter = QPainter(self.viewport())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        box = QRectF(free.left(), free.top(), free.width(), line * 4)
         painter.setPen(QPen(self.palette().color(QPalette.ColorRole.Mid), 1, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(free, line * 0.4, line * 0.4)
+        painter.drawRoundedRect(box, line * 0.4, line * 0.4)
         painter.setPen(theme.muted(self.palette()))
         flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        painter.drawText(free.adjusted(line, 0, -line, 0), int(flags), self.drop_hint)
+        painter.drawText(box.adjusted(line, 0, -line, 0), int(flags), self.drop_hint)
+        self._paint_guide(painter, free.adjusted(0, box.height() + line, 0, 0), line)
+
+    def _paint_guide(self, painter: QPainter, area: QRectF, line: float) -> None:
+        wrapped = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap)
+        title_font, text_font = QFont(self.font()), _small(self.font())
+        title_font.setWeight(QFont.Weight.DemiBold)
+        text, muted = self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette())
+        placed = []
+        top = area.top()
+        for title, sentence in self._guide:
+            for words, font, colour, gap in (
+                (title, title_font, text, 0.15),
+                (sentence, text_font, muted, 0.8),
+            ):
+                room = QRectF(area.left(), top, area.width(), 1e6)
+                height = QFontMetricsF(font).boundingRect(room, wrapped, words).height()
+                placed.append((words, font, colour, QRectF(area.left(), top, area.width(), height)))
+                top += height + line * gap
+        if top - line * 0.8 > area.bottom():
+            return
+        for words, font, colour, place in placed:
+            painter.setFont(font)
+            painter.setPen(colour)
+            painter.drawText(place, wrapped, words)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         row = self.currentIndex().data(_ROW)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QFrame,
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 
 class LoadedBanner(QFrame):
-    """One line: which model is in memory, where, and how exactly."""
+    """One line: which model is in memory, where, and how exactly; and the way on."""
 
     show_requested = Signal()
+    continue_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,10 +46,13 @@ class LoadedBanner(QFrame):
         self.button.setAccessibleName(self.tr("Show the loaded model"))
         self.button.setToolTip(self.tr("Select the loaded model in the list"))
         self.button.clicked.connect(self.show_requested)
-        policy = self.button.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)  # the page below must not jump
-        self.button.setSizePolicy(policy)
+        self.continue_button = QPushButton(self.tr("Continue to Data"), self)
+        self.continue_button.setProperty("primary", True)
+        self.continue_button.setAccessibleName(self.tr("Continue to Data"))
+        self.continue_button.setToolTip(self.tr("The next step: choose the examples that this model learns from"))
+        self.continue_button.clicked.connect(self.continue_requested)
         self.button.hide()
+        self.continue_button.hide()
         layout = QHBoxLayout(self)
         pad = theme.em(self, 0.4)
         layout.setContentsMargins(pad * 3, pad, pad * 2, pad)
@@ -56,10 +60,21 @@ class LoadedBanner(QFrame):
         layout.addWidget(self.state)
         layout.addWidget(self.text, 1)
         layout.addWidget(self.button)
+        layout.addWidget(self.continue_button)
         self.set_loaded(None, "")
+
+    def minimumSizeHint(self) -> QSize:
+        """As high as with its buttons, so that the page below does not jump when they come."""
+        margins = self.layout().contentsMargins()
+        height = self.continue_button.sizeHint().height() + margins.top() + margins.bottom()
+        return super().minimumSizeHint().expandedTo(QSize(0, height))
+
+    def sizeHint(self) -> QSize:
+        return super().sizeHint().expandedTo(self.minimumSizeHint())
 
     def set_loaded(self, loaded: LoadedModel | None, note: str) -> None:
         """``note``: what just went wrong; the model that was loaded before is still there."""
+        self.continue_button.setVisible(loaded is not None)
         if loaded is None:
             self.state.setText(self.tr("Nothing loaded"))
             self.text.setText(note or self.tr("Choose a model on the left and load it."))
@@ -78,11 +93,13 @@ class ModelView(QWidget):
 
     loaded_requested = Signal()
     download_requested = Signal()
+    continue_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.banner = LoadedBanner(self)
         self.banner.show_requested.connect(self.loaded_requested)
+        self.banner.continue_requested.connect(self.continue_requested)
         self.title = Heading("", self, scale=1.45)
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.subtitle = ElidedLabel(self)

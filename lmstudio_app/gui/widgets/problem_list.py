@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QCoreApplication, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent, QPen, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -178,9 +178,11 @@ class ProblemList(QFrame):
         """As high as the problems are at this width, up to a few of them."""
         if not self.rows:
             return
+        self.ensurePolished()  # the style sheet draws the border, and takes its room
+        border, around = self.contentsRect(), self.layout().contentsMargins()
         margins = self._column.contentsMargins()
         spacing = self._column.spacing()
-        width = self.width() - margins.left() - margins.right() - 2
+        width = border.width() - around.left() - around.right() - margins.left() - margins.right()
         heights = [row.height_at(width) for row in self.rows]
         whole = sum(heights) + spacing * (len(heights) - 1)
         if whole > (most := round(max(row.line for row in self.rows) * _VISIBLE)):
@@ -189,7 +191,13 @@ class ProblemList(QFrame):
             most = max(most, max(heights))
         for row, height in zip(self.rows, heights, strict=True):
             row.setFixedHeight(height)
-        self.setFixedHeight(min(whole, most) + margins.top() + margins.bottom() + 2)
+        outside = self.height() - border.height() + around.top() + around.bottom()
+        self.setFixedHeight(min(whole, most) + margins.top() + margins.bottom() + outside)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.StyleChange) and hasattr(self, "_column"):
+            QTimer.singleShot(0, self, self._fit)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
