@@ -129,6 +129,40 @@ def test_heads_are_chosen_by_mouse_and_keyboard(
     assert "Layer 0, head 2" in tab.grid.accessibleDescription()
 
 
+def test_the_list_tells_what_each_token_looks_at_and_marks_it(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    looks, heatmap = tab.overview.looks, tab.head_view.heatmap
+    tab.grid.set_current(1, 2)
+    weights = tab.maps.head(1, 2)
+    assert list(looks.looks.keys) == weights.argmax(1).tolist()
+    row = 3
+    cells = [looks.looks.index(row, column).data() for column in range(3)]
+    key = int(weights[row].argmax())
+    assert cells == [tab.maps.queries.labels[row], tab.maps.keys.labels[key], f"{weights[row].max():.2f}"]
+    spot = looks.visualRect(looks.looks.index(row, 0)).center()
+    qtbot.mouseClick(looks.viewport(), Qt.MouseButton.LeftButton, pos=spot)
+    assert heatmap.cell == (row, key)
+    qtbot.keyClick(looks, Qt.Key.Key_Down)
+    assert heatmap.cell == (row + 1, int(weights[row + 1].argmax()))
+
+
+def test_the_map_fills_its_room_with_cells_that_are_nearly_square(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any
+) -> None:
+    tab = make_tab(encoder)
+    show(qtbot, tab)
+    heatmap, count = tab.head_view.heatmap, len(tab.maps.tokens)
+    for width, height in ((600, 700), (600, 2000), (2000, 500)):
+        heatmap.resize(width, height)
+        across, down = heatmap.view.width() / count, heatmap.view.height() / count
+        assert 1 / 1.52 < across / down < 1.52
+    heatmap.resize(600, 700)
+    assert heatmap.view.geometry().bottom() > 650
+
+
 @pytest.mark.qt_log_ignore(r"does not support raise\(\)")  # Qt without a display, of every tooltip
 def test_a_thumbnail_tells_about_its_head(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
@@ -355,7 +389,7 @@ def test_save_and_copy_a_picture(
     tab.grid.set_current(1, 2)
     for index, name in ((0, "attention-layer1-head2.png"), (1, "attention.png")):
         tab.head_view.save.click()
-        dialog = tab.picture_dialog
+        dialog = tab.pictures.dialog
         dialog.what.setCurrentIndex(index)
         assert Path(dialog.path.text()).name == name
         dialog.path.setText(str(tmp_path / f"picture{index}"))
@@ -406,9 +440,9 @@ def test_a_picture_that_cannot_be_written_is_told(
     (tmp_path / "file").write_text("")
     failures: list[Any] = []
     services.query_runner.job_failed.connect(lambda handle, error: failures.append(error))
-    tab._save_picture(tmp_path / "file" / "a.png", 800, True, False)
+    tab._make_pictures().save(tmp_path / "file" / "a.png", 800, True, False)
     qtbot.waitUntil(lambda: bool(failures), timeout=20_000)
-    tab._save_picture(tmp_path / "a.gif", 800, True, False)
+    tab._make_pictures().save(tmp_path / "a.gif", 800, True, False)
     qtbot.waitUntil(lambda: len(failures) == 2, timeout=20_000)
     assert ".png" in failures[1].remedy
 
@@ -453,7 +487,7 @@ def test_leaving_the_map_goes_back_to_the_kept_cell(
     tab = make_tab(encoder)
     show(qtbot, tab)
     heatmap = tab.head_view.heatmap
-    heatmap._keep((2, 3))
+    heatmap.keep((2, 3))
     hover(tab, 4, 5)
     assert heatmap.cell == (4, 5)
     QGuiApplication.sendEvent(heatmap.view.viewport(), QEvent(QEvent.Type.Leave))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QShowEvent
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
-    QApplication,
     QHBoxLayout,
     QLineEdit,
     QPushButton,
@@ -31,9 +29,10 @@ from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.head_overview import HeadOverview
 from lmstudio_app.inspection.attention import AttentionMaps, AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS
-from lmstudio_app.inspection.export import PictureJob, run_picture_job
 from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview
-from lmstudio_app.inspection.picture import PictureStyle
+
+if TYPE_CHECKING:
+    from lmstudio_app.gui.pictures import AttentionPictures
 
 BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
 
@@ -49,6 +48,7 @@ class AttentionTab(QWidget):
         self._handle: JobHandle | None = None
         self._result: tuple[AttentionMaps, Overview] | None = None
         self._import: JobHandle | None = None
+        self.pictures: AttentionPictures | None = None  # built when the first one is asked for
         self.head_view: Any = None  # a HeadView, once pyqtgraph is there
         self._busy_timer = QTimer(self)
         self._busy_timer.setSingleShot(True)
@@ -177,6 +177,7 @@ class AttentionTab(QWidget):
         self.overview = HeadOverview(name, shared_scale=shared)
         self.grid = self.overview.grid
         self.overview.head_chosen.connect(self._on_thumbnail_chosen)
+        self.overview.cell_chosen.connect(self._on_cell_chosen)
         self.overview.activated.connect(self._on_activated)
         self.overview.explained.toggled.connect(lambda is_open: self._settings.set("attention.explained", is_open))
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
@@ -334,6 +335,10 @@ class AttentionTab(QWidget):
         if self.head_view is not None:
             self.head_view.show_head(layer, head)
 
+    def _on_cell_chosen(self, query: int, key: int) -> None:
+        if self.head_view is not None:
+            self.head_view.heatmap.keep((query, key))
+
     def _on_activated(self) -> None:
         if self.head_view is not None:
             self.head_view.heatmap.setFocus()
@@ -366,42 +371,24 @@ class AttentionTab(QWidget):
 
     # --- pictures
 
-    def _style(self, width: int, *, dark: bool) -> PictureStyle:
-        name, shared = self._look()
-        return PictureStyle(width=width, dark=dark, colormap=name, shared_scale=shared)
-
     def _on_save(self) -> None:
-        if self._result is None:
-            return
-        from lmstudio_app.gui.widgets.picture_dialog import PictureDialog
-
-        self.picture_dialog = PictureDialog(self._settings, *self.overview.current, self)
-        self.picture_dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.picture_dialog.chosen.connect(self._save_picture)
-        self.picture_dialog.open()
-
-    def _save_picture(self, path: Path, width: int, one_head: bool, dark: bool) -> None:
-        handle = self._start_picture(self._style(width, dark=dark), one_head=one_head, output=path)
-        if handle is not None:
-            handle.succeeded.connect(lambda _: self._tell(self.tr("Saved {path}").format(path=path)))
+        if self._result is not None:
+            self._make_pictures().ask()
 
     def _on_copy(self) -> None:
-        width = int(self._settings.get("attention.picture_width", 1600))
-        style = self._style(width, dark=theme.is_dark(self.palette()))
-        handle = self._start_picture(style, one_head=True, output=None)
-        if handle is not None:
-            handle.succeeded.connect(self._on_picture_copied)
+        if self._result is not None:
+            self._make_pictures().copy()
 
-    def _start_picture(self, style: PictureStyle, *, one_head: bool, output: Path | None) -> JobHandle | None:
-        if self._result is None:
-            return None
-        layer, head = self.overview.current if one_head else (None, None)
-        job = PictureJob(self._result[0], layer, head, style, output)
-        return self._services.query_runner.start(run_picture_job, job, title=self.tr("Drawing the picture"))
+    def _make_pictures(self) -> AttentionPictures:
+        """Of what is shown now."""
+        assert self._result is not None
+        if self.pictures is None:
+            from lmstudio_app.gui.pictures import AttentionPictures
 
-    def _on_picture_copied(self, png: bytes) -> None:
-        QApplication.clipboard().setImage(QImage.fromData(png, "PNG"))
-        self._tell(self.tr("The picture is on the clipboard."))
+            self.pictures = AttentionPictures(self._services, self)
+            self.pictures.told.connect(self._tell)
+        self.pictures.set_subject(self._result[0], self.overview.current, self._look())
+        return self.pictures
 
     def _tell(self, text: str) -> None:
         """News that need no answer, in the read-out's place until the mouse moves on."""

@@ -1,4 +1,4 @@
-"""All heads as thumbnails, the chosen one in words, and below it what attention is."""
+"""All heads as thumbnails, the chosen one in words and as a list, and below it what attention is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.attention_explained import AttentionExplained
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.looks_table import LooksTable
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.gui.widgets.thumbnail_grid import ThumbnailGrid
 from lmstudio_app.inspection.attention import AttentionMaps
 from lmstudio_app.inspection.colormaps import colormap
@@ -18,6 +20,7 @@ from lmstudio_app.inspection.overview import Overview, thumbnail_shades
 
 class HeadOverview(QFrame):
     head_chosen = Signal(int, int)  # layer, head, by mouse or keyboard
+    cell_chosen = Signal(int, int)  # query, key, in the list of the chosen head
     activated = Signal()  # Enter or a double click on a thumbnail
 
     def __init__(self, colormap_name: str, *, shared_scale: bool, parent: QWidget | None = None) -> None:
@@ -25,8 +28,7 @@ class HeadOverview(QFrame):
         self.setProperty("card", True)
         self._look = (colormap_name, shared_scale)
         self._result: tuple[AttentionMaps, Overview] | None = None
-        title = QLabel(self.tr("All layers and heads"), self)
-        title.setFont(theme.heading_font(self, 1.0))
+        title = Heading(self.tr("All layers and heads"), self, scale=1.0)
         caption = ElidedLabel(self)
         caption.setText(self.tr("layers down, heads across; choose one"))
         caption.setForegroundRole(caption.palette().ColorRole.PlaceholderText)
@@ -40,6 +42,8 @@ class HeadOverview(QFrame):
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
         self.summary.setAccessibleName(self.tr("The chosen head in words"))
+        self.looks = LooksTable()
+        self.looks.cell_chosen.connect(self.cell_chosen)
         self.explained = AttentionExplained()
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -47,8 +51,8 @@ class HeadOverview(QFrame):
         column.setSpacing(theme.em(self, 0.6))
         column.addWidget(self.grid)
         column.addWidget(self.summary)
+        column.addWidget(self.looks, 1)
         column.addWidget(self.explained)
-        column.addStretch(1)
         self._scroll = QScrollArea(self)
         self._scroll.setWidgetResizable(True)
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -86,7 +90,13 @@ class HeadOverview(QFrame):
         self.grid.blockSignals(True)
         self.grid.set_current(layers.index(layer) if layer in layers else 0, head)
         self.grid.blockSignals(False)
-        self.summary.setText(self._describe(*self.grid.current))
+        self._show_head(*self.grid.current)
+
+    def _show_head(self, row: int, head: int) -> None:
+        assert self._result is not None
+        maps, _ = self._result
+        self.summary.setText(self._describe(row, head))
+        self.looks.set_weights(maps.head(maps.layers[row], head), maps.queries.labels, maps.keys.labels)
 
     def _paint(self) -> None:
         if self._result is None:
@@ -121,7 +131,7 @@ class HeadOverview(QFrame):
 
     def _on_thumbnail_chosen(self, row: int, head: int) -> None:
         assert self._result is not None
-        self.summary.setText(self._describe(row, head))
+        self._show_head(row, head)
         centre = self.grid.mapTo(self._scroll.widget(), self.grid.cell_rect(row, head).center())
         margin = theme.em(self, 4)
         self._scroll.ensureVisible(centre.x(), centre.y(), margin, margin)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Cell = tuple[int, int]  # query, key
 _NEAREST = 4  # tokens that fill the view at the closest zoom
+_LONGEST = 1.5  # the longer side of a cell to the shorter one
 
 
 class Heatmap(QWidget):
@@ -145,7 +146,7 @@ class Heatmap(QWidget):
     # --- geometry
 
     def _lay_out(self) -> None:
-        """The map as large as fits with its proportions, the rulers and the colour bar around it."""
+        """The map as large as fits, its cells square or nearly so, the rulers and the colour bar around it."""
         gap = theme.em(self, 0.5)
         left, roof = self._rows.breadth(), self._columns.breadth()
         bar = self._bar.sizeHint().width()
@@ -153,8 +154,9 @@ class Heatmap(QWidget):
         room_x = max(1, self.width() - left - gap - bar)
         over = self._rows.overhang()
         room_y = max(1, self.height() - roof - over)
-        cell = min(room_x / columns, room_y / rows)
-        width, height = max(1, round(cell * columns)), max(1, round(cell * rows))
+        across, down = room_x / columns, room_y / rows
+        across, down = min(across, down * _LONGEST), min(down, across * _LONGEST)
+        width, height = max(1, round(across * columns)), max(1, round(down * rows))
         x = (self.width() - left - width - gap - bar) // 2
         self._rows.setGeometry(x, roof - over, left, height + 2 * over)
         self._columns.setGeometry(x + left - over, 0, width + 2 * over, roof)
@@ -193,7 +195,7 @@ class Heatmap(QWidget):
         if event.double():
             self.show_all()
         elif event.button() == Qt.MouseButton.LeftButton:
-            self._keep(self._cell_at(event.scenePos()))
+            self.keep(self._cell_at(event.scenePos()))
 
     def _hover(self, cell: Cell | None) -> None:
         if cell != self._hovered:
@@ -201,8 +203,16 @@ class Heatmap(QWidget):
             self._mark()
             self.cell_changed.emit(self.cell)
 
-    def _keep(self, cell: Cell | None) -> None:
+    def keep(self, cell: Cell | None) -> None:
+        """Mark a cell until another one is, and show it; None marks none."""
         self._kept = cell
+        if cell is not None:
+            query, key = cell
+            (upper, lower), (left, right) = self.visible_range()
+            dx = min(0, key - left) + max(0, key + 1 - right)
+            dy = min(0, query - upper) + max(0, query + 1 - lower)
+            if dx or dy:
+                self._box.translateBy(x=dx, y=dy)
         self._mark()
         self.cell_changed.emit(self.cell)
 
@@ -240,24 +250,19 @@ class Heatmap(QWidget):
         elif event.key() in (Qt.Key.Key_0, Qt.Key.Key_Home):
             self.show_all()
         elif event.key() == Qt.Key.Key_Escape and self._kept is not None:
-            self._keep(None)
+            self.keep(None)
         else:
             super().keyPressEvent(event)
 
     def _step(self, rows: int, columns: int) -> None:
-        """Move the kept cell, and the view with it."""
+        """Move the kept cell."""
         assert self._weights is not None
         self._hovered = None
         height, width = self._weights.shape
         query, key = self._kept or (0, 0)
         if self._kept is not None:
             query, key = min(max(query + rows, 0), height - 1), min(max(key + columns, 0), width - 1)
-        (upper, lower), (left, right) = self.visible_range()
-        dx = min(0, key - left) + max(0, key + 1 - right)
-        dy = min(0, query - upper) + max(0, query + 1 - lower)
-        if dx or dy:
-            self._box.translateBy(x=dx, y=dy)
-        self._keep((query, key))
+        self.keep((query, key))
 
     def _zoom(self, factor: float) -> None:
         centre = None
