@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QFont, QKeyEvent, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -26,11 +26,27 @@ from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.predictions import TextQuestion, judge_text
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.scaled_label import FontScale, Heading
 from lmstudio_app.gui.widgets.score_bars import ScoreBars
 from lmstudio_app.settings import Settings
 
 HISTORY = 50  # texts that are remembered, until another model comes
 TYPING_PAUSE = 250  # milliseconds without a key before the model is asked
+
+
+class _History(QListWidget):
+    """Says what will be in it while there is nothing."""
+
+    placeholder = ""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self.count():
+            return
+        painter = QPainter(self.viewport())
+        painter.setPen(theme.muted(self.palette()))
+        area = self.viewport().rect().adjusted(theme.em(self, 1), 0, -theme.em(self, 1), 0)
+        painter.drawText(area, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), self.placeholder)
 
 
 class TextJudge(QFrame):
@@ -53,7 +69,6 @@ class TextJudge(QFrame):
         self.edit.setPlainText(str(settings.get("sentiment.text", "")))
         self._timer.stop()
         self._clear_result()
-        self._update_history()
 
     def set_model(self, loaded: Any) -> None:
         """Ask another model from now on, first about the text that is there."""
@@ -63,7 +78,6 @@ class TextJudge(QFrame):
         self._model = loaded
         self._clear_result()
         self.history.clear()  # its labels were another model's
-        self._update_history()
         if loaded is not None:
             self.judge()
 
@@ -101,22 +115,21 @@ class TextJudge(QFrame):
     # --- building
 
     def _build(self) -> None:
-        title = QLabel(self.tr("One text"), self)
-        title.setFont(theme.heading_font(self, 1.1))
+        title = Heading(self.tr("One text"), self, scale=1.1)
         self.edit = QPlainTextEdit(self)
         self.edit.setPlaceholderText(self.tr("Type or paste a text; the answer follows as you type."))
         self.edit.setAccessibleName(self.tr("Text"))
         self.edit.setToolTip(self.tr("Enter asks at once, Shift+Enter begins a new line"))
         self.edit.setTabChangesFocus(True)
         self.edit.setMinimumHeight(theme.em(self, 4))
-        self.edit.setMaximumHeight(theme.em(self, 8))
+        self.edit.setMaximumHeight(theme.em(self, 12))
         self.edit.textChanged.connect(self._timer.start)
         self.edit.installEventFilter(self)
         self.verdict = ElidedLabel(self)
-        self.verdict.setFont(theme.heading_font(self, 1.7))
+        FontScale(self.verdict, 1.7, QFont.Weight.DemiBold)
         self.latency = QLabel(self)
         self.latency.setForegroundRole(self.latency.palette().ColorRole.PlaceholderText)
-        self.latency.setToolTip(self.tr("From the question to the answer, tokenising included"))
+        self.latency.setToolTip(self.tr("How long the model took, from the text to the answer"))
         self.bars = ScoreBars()
         self.scroll = QScrollArea(self)
         self.scroll.setWidgetResizable(True)
@@ -133,12 +146,15 @@ class TextJudge(QFrame):
         answer.addWidget(self.latency, 0, Qt.AlignmentFlag.AlignBottom)
         self.history_label = QLabel(self.tr("Tried so far"), self)
         self.history_label.setForegroundRole(self.history_label.palette().ColorRole.PlaceholderText)
-        self.history = QListWidget(self)
+        self.history = _History(self)
+        self.history.placeholder = self.tr("Texts that you ask about with Enter stay here, with what the model said.")
         self.history.setAccessibleName(self.tr("Tried so far"))
         self.history.setToolTip(self.tr("Click a text to try it again"))
-        self.history.setFrameShape(QFrame.Shape.NoFrame)
+        self.history.setAlternatingRowColors(True)
+        self.history.setMinimumHeight(theme.em(self, 4))
         self.history.setSpacing(theme.em(self, 0.12))
         self.history.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.history.itemActivated.connect(lambda item: self.set_text(item.data(Qt.ItemDataRole.UserRole)))
         self.history.itemClicked.connect(lambda item: self.set_text(item.data(Qt.ItemDataRole.UserRole)))
         last = QHBoxLayout()
         last.addWidget(self.history_label, 1, Qt.AlignmentFlag.AlignBottom)
@@ -148,14 +164,13 @@ class TextJudge(QFrame):
         layout.setContentsMargins(pad, pad, pad, pad)
         layout.setSpacing(theme.em(self, 0.55))
         layout.addWidget(title)
-        layout.addWidget(self.edit)
+        layout.addWidget(self.edit, 2)
         layout.addLayout(self._build_samples())
         layout.addSpacing(theme.em(self, 0.4))
         layout.addLayout(answer)
         layout.addWidget(self.scroll)
         layout.addLayout(last)
-        layout.addWidget(self.history, 1)
-        layout.addStretch(0)  # takes the room while there is no history
+        layout.addWidget(self.history, 3)
 
     def _build_samples(self) -> QVBoxLayout:
         column = QVBoxLayout()
@@ -228,11 +243,6 @@ class TextJudge(QFrame):
         self.history.insertItem(0, item)
         while self.history.count() > HISTORY:
             self.history.takeItem(HISTORY)
-        self._update_history()
-
-    def _update_history(self) -> None:
-        self.history.setVisible(self.history.count() > 0)
-        self.history_label.setVisible(self.history.count() > 0)
 
     def _on_failed(self, handle: JobHandle, error: UserError) -> None:
         if handle is self._handle:
