@@ -20,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.process import SharedChange, no_garbage_collection
 
 SWITCH_INTERVAL = 0.001  # seconds after which an importing thread must offer Python's lock to the window's
 
@@ -48,7 +49,6 @@ _LINKED = {
 
 _lock = threading.Lock()
 _loaded: set[str] = set()
-_importing = 0
 
 
 def load_group(name: str, ctx: JobContext | None = None) -> None:
@@ -95,25 +95,23 @@ def load_libraries(_: None, ctx: JobContext) -> None:
 
 def is_importing() -> bool:
     """True while somebody is inside :func:`patience`: no time for a garbage collection."""
-    return _importing > 0
+    return _often_offered.active
 
 
 @contextlib.contextmanager
 def patience() -> Iterator[None]:
     """Offer Python's lock often and collect no garbage; afterwards all that there is counts as permanent."""
-    global _importing
-    interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    gc.disable()
-    _importing += 1
-    try:
+    with _often_offered, no_garbage_collection:
         yield
         gc.freeze()
-    finally:
-        _importing -= 1
-        if is_collecting:
-            gc.enable()
-        sys.setswitchinterval(interval)
+
+
+def _offer_often(undo: contextlib.ExitStack) -> None:
+    undo.callback(sys.setswitchinterval, sys.getswitchinterval())
+    sys.setswitchinterval(SWITCH_INTERVAL)
+
+
+_often_offered = SharedChange(_offer_often)
 
 
 def _link(package: str, folder: str, pattern: str, *, for_everyone: bool) -> None:

@@ -8,7 +8,6 @@ aside, ``rejected.jsonl``.
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import json
 import os
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app import settings
 from lmstudio_app.files import atomic_folder
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.process import no_garbage_collection
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -328,23 +328,14 @@ def _one(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch
 
 @contextlib.contextmanager
 def new_entry(folder: Path, *, infer: bool) -> Iterator[TableWriter]:
-    """A writer whose folder becomes the cache entry when (and only when) the block ends without an exception."""
+    """A writer whose folder becomes the cache entry when (and only when) the block ends without an exception.
+
+    Rows are millions of small lists without cycles: looking for some among them would take most of the time.
+    """
     prune()
-    with atomic_folder(folder) as temporary, _no_garbage_collection():
+    with atomic_folder(folder) as temporary, no_garbage_collection:
         writer = TableWriter(temporary, infer=infer)
         try:
             yield writer
         finally:
             writer.release()
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Rows are millions of small lists without cycles: looking for some among them takes most of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
