@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-FORMAT = 2  # part of every key: raise it when a reader changes what it makes of the same file
+FORMAT = 3  # part of every key: raise it when a reader changes what it makes of the same file
 DATA, META, LINES, REJECTED = "data.arrow", "table.json", "lines.npy", "rejected.jsonl"
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?[0-9]{1,16}(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?$"

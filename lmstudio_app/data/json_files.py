@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.data.problems import Findings
-from lmstudio_app.data.text_files import Advance, Encoding, TextFile, is_damaged, read_lines, read_text
+from lmstudio_app.data.text_files import Advance, Encoding, TextFile, is_damaged, note_damaged, read_lines, read_text
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 
@@ -51,13 +51,7 @@ def read_json_lines(
                 block.append((number, "no JSON object", line))
                 continue
             if encoding.damaged and is_damaged(line):
-                findings.add(
-                    "damaged",
-                    "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
-                    row=number,
-                    fix="rejected",
-                    more_fixes=tuple(f"encoding={name}" for name in encoding.alternatives),
-                )
+                note_damaged(number, encoding, findings)
                 block.append((number, "not UTF-8", line))
                 continue
             block.append((number, value))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.arrow_tables import as_text
 from lmstudio_app.data.problems import Findings
+from lmstudio_app.data.text_files import TextFile
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 
@@ -24,7 +25,7 @@ def read_parquet(path: Path, ctx: JobContext, findings: Findings) -> Iterator[pa
     import pyarrow.parquet as pq
 
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with pq.ParquetFile(_source(path), memory_map=True) as file:
             labels = _class_labels(file.schema_arrow)
             schema = pa.schema(
                 [(field.name, _plain_type(field, labels)) for field in file.schema_arrow if _is_kept(field, findings)]
@@ -48,6 +49,16 @@ def read_parquet(path: Path, ctx: JobContext, findings: Findings) -> Iterator[pa
             path=str(path),
             details=str(error),
         ) from error
+
+
+def _source(path: Path) -> Path | pa.BufferReader:
+    """The file itself; a gzipped one is unpacked into memory, as its end must be read first."""
+    import pyarrow as pa
+
+    if path.suffix.lower() != ".gz":
+        return path
+    with TextFile(path) as file:
+        return pa.BufferReader(file.read(-1))
 
 
 def _class_labels(schema: pa.Schema) -> dict[str, list[str]]:

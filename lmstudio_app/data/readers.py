@@ -20,6 +20,7 @@ from lmstudio_app.data.text_files import (
     decode_sample,
     detect_encoding,
     is_damaged,
+    note_damaged,
     read_lines,
     read_sample,
 )
@@ -206,13 +207,7 @@ def _feed_carefully(
             awaiting_header = False
             continue
         if encoding.damaged and is_damaged(raw):
-            findings.add(
-                "damaged",
-                "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
-                row=number,
-                fix="rejected",
-                more_fixes=tuple(f"encoding={name}" for name in encoding.alternatives),
-            )
+            note_damaged(number, encoding, findings)
             writer.reject(number, "not UTF-8", raw)
             continue
         if len(row) > width and not any(field.strip() for field in row[width:]):
@@ -243,12 +238,7 @@ def _import_lines(path: Path, encoding: Encoding, writer: TableWriter, findings:
                 if not line.strip():
                     continue
                 if encoding.damaged and is_damaged(line):
-                    findings.add(
-                        "damaged",
-                        "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
-                        row=number,
-                        fix="rejected",
-                    )
+                    note_damaged(number, encoding, findings)
                     writer.reject(number, "not UTF-8", line)
                     continue
                 texts.append(line)

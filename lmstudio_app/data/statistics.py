@@ -240,13 +240,3 @@ def word_lengths(dataset: Dataset, column: str, sample: int = 10_000) -> Integer
     texts = arrow_column(dataset, column).cast(pa.string()).take(pa.array(chosen)).fill_null("")
     counts = pc.count_substring_regex(texts, r"[\p{Han}\p{Hiragana}\p{Katakana}]|[^\s\p{Han}\p{Hiragana}\p{Katakana}]+")
     return np.asarray(counts.cast("int64").to_numpy(), dtype=np.int64)
-
-
-def character_lengths(dataset: Dataset, column: str) -> Integers:
-    """Characters of each text, int64 ``[rows]``; what can be shown before a tokenizer is loaded."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    texts = arrow_column(dataset, column).cast(pa.string())
-    return np.asarray(pc.utf8_length(texts).fill_null(0).cast("int64").to_numpy(), dtype=np.int64)

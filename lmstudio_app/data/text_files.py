@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from lmstudio_app.data.problems import Findings
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 
@@ -89,9 +90,11 @@ def read_sample(path: Path, size: int = SAMPLE) -> bytes:
 
 
 def check_encoding_name(name: str) -> str:
+    """Python's own name of a text encoding. Raises :class:`UserError` for any other, such as ``hex``."""
     try:
+        b"a".decode(name, "replace")
         return codecs.lookup(name).name
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise UserError(
             "There is no encoding {name}.", "Try utf-8, gb18030, utf-16, cp1252 or latin-1.", name=name
         ) from error
@@ -285,7 +288,19 @@ def read_text(path: Path, encoding: Encoding, advance: Advance) -> str:
 
 
 def is_damaged(text: str) -> bool:
+    """Did :func:`read_lines` meet a byte here that it could not decode?"""
     return _ESCAPED.search(text) is not None
+
+
+def note_damaged(line: int, encoding: Encoding, findings: Findings) -> None:
+    """A line that :func:`is_damaged` is set aside."""
+    findings.add(
+        "damaged",
+        "Lines with bytes that are not UTF-8, set aside: {count} (line {rows}).",
+        row=line,
+        fix="rejected",
+        more_fixes=tuple(f"encoding={name}" for name in encoding.alternatives),
+    )
 
 
 def decode_sample(sample: bytes, encoding: Encoding) -> list[str]:

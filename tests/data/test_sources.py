@@ -155,7 +155,9 @@ def test_parquet_restores_label_names_and_keeps_nested_values_as_json(tmp_path: 
         "image": [b"1", b"2"],
     }
     pq.write_table(pa.table(columns).replace_schema_metadata(meta), tmp_path / "t.parquet")
+    (tmp_path / "t.parquet.gz").write_bytes(gzip.compress((tmp_path / "t.parquet").read_bytes()))
     table = read(tmp_path / "t.parquet")
+    assert read(tmp_path / "t.parquet.gz").dataset[:] == table.dataset[:]
     assert table.dataset[:] == {"text": ["a", "b"], "label": ["good", "bad"], "tags": ['["x"]', "[]"]}
     assert problem(table, "binary:image").severity == "info"
     assert table.line(0)[1] is None
@@ -351,6 +353,9 @@ def test_a_wrong_encoding_can_be_mended_with_the_offered_fix(put: Any) -> None:
         read(path, encoding="utf-8")
     with pytest.raises(UserError, match="There is no encoding klingon"):
         read(path, encoding="klingon")
+    for no_text in ("hex", "rot13", "undefined", "idna"):
+        with pytest.raises(UserError, match=f"There is no encoding {no_text}"):
+            read(path, encoding=no_text)
 
 
 @pytest.mark.parametrize("name", ["damaged.csv", "damaged.jsonl", "damaged.txt"])
@@ -363,6 +368,7 @@ def test_single_damaged_lines_of_a_utf8_file_are_set_aside(put: Any, name: str) 
     table = read(put(name, b"\n".join(head + content)))
     assert table.dataset["text"][:] == lines[:20] + lines[21:]
     assert problem(table, "damaged").row == 21 + len(head)
+    assert problem(table, "damaged").fixes[:2] == ("rejected", "encoding=latin-1")
     assert "br\\xffken" in next(table.rejected_rows())["raw"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from lmstudio_app.data.sources import read_table
-from lmstudio_app.data.statistics import character_lengths, class_balance, duplicates, leakage, token_lengths
+from lmstudio_app.data.statistics import class_balance, duplicates, leakage, token_lengths
 from lmstudio_app.errors import Cancelled
 from lmstudio_app.jobs import Control, JobContext
 
@@ -79,7 +79,3 @@ def test_token_lengths_can_be_cancelled(sentences: Any, tiny_encoder: Path) -> N
     control.cancel()
     with pytest.raises(Cancelled):
         token_lengths(sentences, "text", AutoTokenizer.from_pretrained(tiny_encoder), JobContext(None, control))
-
-
-def test_character_lengths(sentences: Any) -> None:
-    assert character_lengths(sentences, "text").tolist() == [len(text) for text in sentences["text"]]
