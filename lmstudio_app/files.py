@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,14 +26,27 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+_NAME_BYTES = 200  # of the target's name in a temporary one: file systems allow 255 in all
+
+
+def _beside(target: Path, suffix: str) -> Path:
+    """An unused hidden name in ``target``'s folder. Not by ``tempfile``, whose files only their owner may read."""
+    name = target.name.encode("utf-8", "surrogateescape")[:_NAME_BYTES].decode("utf-8", "ignore")
+    return target.with_name(f".{name}.{secrets.token_hex(4)}{suffix}")
+
+
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; on a clean exit it is synced and renamed over ``target``."""
+    """Yield a temporary path beside ``target``; on a clean exit it is synced and renamed over ``target``.
+
+    The file has the mode of the one it replaces; a new one has what the umask allows.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = _beside(target, ".part")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(target, temporary)
         yield temporary
         _sync(temporary)
         os.replace(temporary, target)
@@ -53,17 +67,17 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     A folder that already stands at ``target`` is moved aside first and removed only after the rename.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    temporary = _beside(target, ".part")
+    temporary.mkdir()
     try:
         yield temporary
         for folder, _, names in os.walk(temporary):
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        temporary.chmod(0o755)
         if target.exists():
-            aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-            os.replace(target, aside / "old")
+            aside = _beside(target, ".old")
+            os.replace(target, aside)
             os.replace(temporary, target)
             shutil.rmtree(aside, ignore_errors=True)
         else:
@@ -71,6 +85,29 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+_LEFT_BEHIND = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
+
+
+def sweep(folder: Path) -> None:
+    """Tidy up in ``folder`` what a killed process left of its atomic writes; call it only when nobody writes there.
+
+    A folder that was moved aside for a new one that never came goes back to its place.
+    """
+    if not folder.is_dir():
+        return
+    for path in list(folder.iterdir()):
+        found = _LEFT_BEHIND.fullmatch(path.name)
+        if found is None:
+            continue
+        target = folder / found["target"]
+        if found["kind"] == "old" and not target.exists():
+            os.replace(path, target)
+        elif path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def require_free_space(folder: Path, needed: int) -> None:

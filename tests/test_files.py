@@ -1,11 +1,15 @@
+import os
 import shutil
+import stat
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.files import atomic_folder, atomic_path, atomic_write_text, format_bytes, require_free_space
+from lmstudio_app.files import atomic_folder, atomic_path, atomic_write_text, format_bytes, require_free_space, sweep
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -61,3 +65,52 @@ def test_too_little_space_is_told_before_anything_is_written(tmp_path: Path, mon
 )
 def test_sizes_are_written_as_disks_state_them(count: float, text: str) -> None:
     assert format_bytes(count) == text
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_files_and_folders_have_the_mode_that_the_umask_allows(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        atomic_write_text(tmp_path / "new.txt", "x")
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "inside.txt").write_text("x")
+        (tmp_path / "shared.txt").write_text("old")
+        (tmp_path / "shared.txt").chmod(0o604)
+        atomic_write_text(tmp_path / "shared.txt", "new")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == {"new.txt": 0o640, "folder": 0o750, "shared.txt": 0o604}
+
+
+def test_a_name_as_long_as_the_file_system_allows_can_be_written(tmp_path: Path) -> None:
+    target = tmp_path / ("é" * 127)
+    atomic_write_text(target, "x")
+    assert target.read_text() == "x"
+
+
+def test_what_a_killed_process_left_is_swept_away_and_what_it_moved_aside_comes_back(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from lmstudio_app import files\n"
+        "target, moment = Path(sys.argv[1]), sys.argv[2]\n"
+        "replace = os.replace\n"
+        "def dying(source, goal):\n"
+        "    if moment == 'swap' and Path(goal) == target: os._exit(9)\n"
+        "    replace(source, goal)\n"
+        "os.replace = dying\n"
+        "with files.atomic_folder(target) as temporary:\n"
+        "    (temporary / 'file.txt').write_text('new')\n"
+        "    if moment == 'write': os._exit(9)\n"
+    )
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "file.txt").write_text("old")
+    (tmp_path / ".hidden.txt").write_text("not ours")
+    for moment in ("write", "swap"):
+        done = subprocess.run([sys.executable, "-c", code, str(target), moment], check=False)
+        assert done.returncode == 9
+        assert len(list(tmp_path.iterdir())) > 2
+        sweep(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden.txt", "model"]
+        assert (target / "file.txt").read_text() == "old"
+    sweep(tmp_path / "nowhere")
