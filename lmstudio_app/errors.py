@@ -55,16 +55,24 @@ def as_user_error(error: BaseException) -> UserError:
         return error
     if is_out_of_memory(error):
         return UserError("The memory is not enough for this job.", _OUT_OF_MEMORY_REMEDY, details=details)
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_disk_full(error):
         return UserError(
             "The disk is full.", "Free some space, or choose another folder, and start again.", details=details
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         return UserError(
             "No permission to use {path}.",
             "Choose a folder you may write to, or change its permissions.",
             details=details,
             path=error.filename or "this file",
+        )
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return UserError(
+            "{path} cannot be used: {reason}.",
+            "Check the path and the disk, or choose another one.",
+            details=details,
+            path=error.filename2 or error.filename,
+            reason=error.strerror,
         )
     return UserError(
         "Something unexpected happened ({kind}): {text}",
@@ -79,7 +87,16 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for ``MemoryError``, torch's CUDA and MPS errors, and the message of its CPU allocator."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     if not isinstance(error, RuntimeError):
         return False
     text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
+    return any(words in text for words in ("out of memory", "allocate memory", "bad_alloc"))
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """No space, no quota, or over the largest file allowed. Libraries in Rust tell it only in the text."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return any(f"(os error {number})" in str(error) for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG))

@@ -34,6 +34,8 @@ def test_a_user_error_keeps_its_words_and_gains_a_traceback() -> None:
     "error",
     [
         MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("std::bad_alloc"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
         type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."),
@@ -47,6 +49,24 @@ def test_out_of_memory_says_what_to_lower(error: Exception) -> None:
 @pytest.mark.parametrize("error", [RuntimeError("shape mismatch"), ValueError("out of memory"), Cancelled()])
 def test_other_errors_are_not_out_of_memory(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        OSError(errno.EFBIG, "File too large"),
+        type("SafetensorError", (Exception,), {})("Error: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_known_in_every_disguise(error: Exception) -> None:
+    assert as_user_error(error).message == "The disk is full."
+
+
+def test_a_path_that_cannot_be_used_is_named() -> None:
+    assert as_user_error(OSError(errno.EROFS, "Read-only", "/media/x")).message == "No permission to use /media/x."
+    problem = as_user_error(FileExistsError(errno.EEXIST, "File exists", "/tmp/file"))
+    assert problem.message == "/tmp/file cannot be used: File exists."
 
 
 def test_a_full_disk_and_a_closed_door_have_remedies() -> None:
