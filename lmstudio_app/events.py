@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import time as _time
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -108,6 +109,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind: cls for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, Finished, Failed)
 }
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _TO_WORD = {math.inf: "inf", -math.inf: "-inf"}
 _FROM_WORD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
@@ -126,7 +128,11 @@ def to_json(event: Event) -> str:
     """One line of JSON: ``{"event": kind, "time": …, …}``."""
     fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
     line = {"event": event.kind, "time": fields.pop("time"), **fields}
-    return json.dumps(_encode(line), ensure_ascii=False, allow_nan=False)
+    encoded = _encode(line)
+    text = json.dumps(encoded, ensure_ascii=False, allow_nan=False)
+    if _SURROGATES.search(text):  # half a character, from a file's name for example: UTF-8 cannot write it
+        text = json.dumps(encoded, allow_nan=False)
+    return text
 
 
 def from_json(line: str) -> Event:

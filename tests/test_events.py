@@ -99,3 +99,9 @@ def test_half_a_line_is_a_value_error() -> None:
 
 def test_a_status_is_filled_in_late() -> None:
     assert Status(template="Loading {name}", parameters={"name": "bert"}).message == "Loading bert"
+
+
+def test_half_a_character_survives_the_line_that_utf8_cannot_hold() -> None:
+    event = Status(template="Reading {name}", parameters={"name": "caf\udce9 \ud83d 好"})
+    line = to_json(event)
+    assert from_json(line.encode("utf-8").decode("utf-8")) == event
