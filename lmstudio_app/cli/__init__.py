@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -22,6 +24,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lmstudio-app", description="Without a command, the window opens.")
     parser.add_argument("--version", action="version", version=f"lmstudio-app {__version__}")
+    parser.add_argument("--debug", action="store_true", help="after an error, print the details that a report needs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     for module in (train, predict, attention, models, datasets, doctor):
         module.add_parser(commands)
@@ -29,16 +32,24 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command. 0 done, 2 bad input (one ``error:`` line, no traceback), 130 interrupted."""
+    """Run one command. 0 done, 2 bad input (one ``error:`` line; a traceback only with --debug), 130 interrupted."""
     args = build_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # programs read UTF-8, whatever the locale; a terminal that lacks a character shows a question mark
+        sys.stdout.reconfigure(encoding="utf-8" if args.json else None, errors="replace")
     try:
-        return int(args.run(args) or 0)
+        code = int(args.run(args) or 0)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # nobody reads stdout any longer, as after ``… | head -1``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (Cancelled, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         return EXIT_INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the front door: everything becomes one sentence
         problem = as_user_error(error)
         sys.stderr.write(f"error: {problem.one_line()}\n")
-        if args.__dict__.get("debug"):
+        if args.debug:
             sys.stderr.write(problem.details)
         return EXIT_BAD_INPUT

@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 import json
 import sys
-import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.tables import write_table
 from lmstudio_app.data.catalog import bundled_data_sets
 from lmstudio_app.data.problems import Findings, Problem, delimiter_name, encoding_name
 from lmstudio_app.data.sources import FORMATS, ReadOptions
@@ -49,7 +48,7 @@ def _list(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
         return 0
     header = ("NAME", "ROWS", "TASK", "LICENCE", "TITLE")
-    _write_table(
+    write_table(
         [header, *((e.name, f"{e.rows:,}", e.task, e.license, e.title) for e in entries)],
     )
     return 0
@@ -85,7 +84,7 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
     findings = Findings()
     if balance:
         note_labels((balance, {}), labels[0], findings)
-    shown = dataset.select_columns(list(dataset.column_names))[: max(0, args.rows)]
+    shown = dataset[: max(0, args.rows)]
     names = list(shown)
     return {
         "source": args.ref if len(args.ref) > 1 else args.ref[0],
@@ -124,7 +123,7 @@ def _print(values: dict[str, Any]) -> None:
         sys.stdout.write("\n")
         names = list(values["first_rows"][0])
         rows = [[_cell(row[name]) for name in names] for row in values["first_rows"]]
-        _write_table([names, *rows])
+        write_table([names, *rows])
     if values["class_balance"]:
         total = sum(values["class_balance"].values())
         sys.stdout.write("\nclasses\n")
@@ -158,15 +157,3 @@ def _hint(problem: Problem) -> str:
 def _cell(value: Any) -> str:
     text = "" if value is None else " ".join(str(value).split())
     return text if len(text) <= _CELL else text[: _CELL - 1] + "…"
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: East Asian wide characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _write_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.tables import write_table
 from lmstudio_app.files import format_bytes
 from lmstudio_app.models.card import ModelCard, read_card
 from lmstudio_app.models.installed import InstalledModel, list_models
@@ -50,20 +51,13 @@ def _list(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
         return 0
     header = ("NAME", "SIZE", "STATE", "LICENCE", "TITLE")
-    _write_table([header, *(_row(model) for model in models)])
+    write_table([header, *(_row(model) for model in models)])
     return 0
 
 
 def _row(model: InstalledModel) -> tuple[str, ...]:
     state = "on disk" if model.present else "not here"
     return model.reference, format_bytes(model.size), state, model.license or "unknown", model.title
-
-
-def _write_table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
 def _fetch(args: argparse.Namespace) -> int:
@@ -81,7 +75,7 @@ def _info(args: argparse.Namespace) -> int:
         values = {**dataclasses.asdict(card), "folder": str(card.folder)}
         sys.stdout.write(json.dumps(values, ensure_ascii=False, indent=1) + "\n")
         return 0
-    _write_table([(name, str(value)) for name, value in _facts(card).items()])
+    write_table([(name, str(value)) for name, value in _facts(card).items()])
     return 0
 
 

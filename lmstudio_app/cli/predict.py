@@ -15,24 +15,35 @@ from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_path
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.tasks import TASKS, find_task
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("predict", help="run a model over a file of inputs")
     tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
-    sentiment = tasks.add_parser("sentiment", help='rows {"text": …} in, rows {"label": …, "scores": {label: p}} out')
-    sentiment.add_argument("--model", required=True, metavar="REF", help="catalogue name, hub id or folder")
-    sentiment.add_argument("--input", required=True, type=Path, metavar="IN.jsonl")
-    sentiment.add_argument("--output", required=True, type=Path, metavar="OUT.jsonl")
-    sentiment.add_argument("--device", default="auto", choices=DEVICES)
-    sentiment.add_argument("--precision", default="auto", choices=PRECISIONS)
-    sentiment.add_argument("--batch-size", default=32, type=int, metavar="N")
-    sentiment.add_argument("--json", action="store_true", help="one event a line on stdout")
-    sentiment.set_defaults(run=run)
+    for task in TASKS:
+        inputs = ", ".join(f'"{column.name}": …' for column in task.columns if column.type != "label")
+        command = tasks.add_parser(
+            task.name,
+            help=task.help,
+            description=f"{task.help} A row {{{inputs}}} a line in, its output a line out, in the same order.",
+        )
+        command.add_argument(
+            "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
+        )
+        command.add_argument("--input", required=True, type=Path, metavar="IN.jsonl")
+        command.add_argument("--output", required=True, type=Path, metavar="OUT.jsonl")
+        command.add_argument("--device", default="auto", choices=DEVICES)
+        command.add_argument("--precision", default="auto", choices=PRECISIONS)
+        command.add_argument("--batch-size", default=32, type=int, metavar="N", help="rows at once (default: 32)")
+        command.add_argument("--json", action="store_true", help="one event a line on stdout")
+        command.set_defaults(run=run)
 
 
 @dataclass(frozen=True)
 class PredictRequest:
+    """Rows of ``input`` through ``model``, ``batch_size`` at once, into ``output`` (both JSON Lines)."""
+
     task: str
     model: str
     input: Path
@@ -58,9 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def predict_file(request: PredictRequest, ctx: JobContext) -> int:
-    """The job: predict every row of the input; the output appears whole at the end. Returns the number of rows."""
+    """The job: predict every row of the input; the output appears whole at the end. Returns the number of rows.
+
+    Raises :class:`UserError` for a row that is none (naming the line), and as loading a model does.
+    """
     from lmstudio_app.models.loading import LoadRequest, load_model
-    from lmstudio_app.tasks import find_task
 
     task = find_task(request.task)
     total = sum(1 for _ in read_rows(request.input))
