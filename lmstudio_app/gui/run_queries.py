@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmstudio_app.errors import UserError
-from lmstudio_app.events import Status
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -19,17 +17,9 @@ _CHECK_EVERY = 500  # events
 
 def find_runs(_: None, ctx: JobContext) -> list[RunSummary]:
     """All runs, the newest first. A run that cannot be read is told in a warning and left out."""
-    from lmstudio_app.settings import runs_folder
-    from lmstudio_app.training.runs import RECIPE, summarize_run
+    from lmstudio_app.training.runs import list_runs
 
-    found = []
-    for recipe in runs_folder().glob(f"*/{RECIPE}"):
-        ctx.check()
-        try:
-            found.append(summarize_run(recipe.parent))
-        except UserError as error:
-            ctx.emit(Status(template=error.template, parameters=error.parameters, warning=True))
-    return sorted(found, key=lambda run: run.started, reverse=True)
+    return list_runs(ctx=ctx)
 
 
 def read_curves(folder: Path, ctx: JobContext) -> RunCurves:

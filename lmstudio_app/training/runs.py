@@ -10,19 +10,22 @@ process.json    who is writing, while somebody is
 from __future__ import annotations
 
 import datetime
+import itertools
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import psutil
 import yaml
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Evaluated, Event, Failed, Finished, StepLogged, from_json, to_json
-from lmstudio_app.files import atomic_write_text
+from lmstudio_app.events import Evaluated, Event, Failed, Finished, Status, StepLogged, from_json, to_json
+from lmstudio_app.files import atomic_write_text, sweep
+from lmstudio_app.jobs import JobContext
 from lmstudio_app.settings import runs_folder
 from lmstudio_app.training.recipe import Recipe
 
@@ -41,7 +44,7 @@ class RunFolder:
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path = path
         self.recipe = recipe
-        self._events: IO[str] | None = None
+        self._events: BinaryIO | None = None
 
     @property
     def final(self) -> Path:
@@ -52,28 +55,74 @@ class RunFolder:
         return self.path / CHECKPOINTS
 
     def open(self) -> None:
-        """Claim the folder for this process and open the event file, dropping half a line a crash has left."""
+        """Claim the folder for this process and open the event file; tidy up what a killed process has left."""
         process = psutil.Process()
         atomic_write_text(
             self.path / PROCESS, json.dumps({"pid": process.pid, "started": process.create_time()}) + "\n"
         )
-        events = self.path / EVENTS
-        if events.exists():
-            with events.open("rb+") as file:
-                content = file.read()
-                file.truncate(content.rfind(b"\n") + 1)
-        self._events = events.open("a", encoding="utf-8", newline="\n")
+        try:
+            sweep(self.path)
+            sweep(self.checkpoints)
+            self._events = (self.path / EVENTS).open("ab+", buffering=0)
+            self._events.truncate(_end_of_last_line(self._events))
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, event: Event) -> None:
+        """Add one line, whole or not at all."""
         assert self._events is not None, "open() comes first"
-        self._events.write(to_json(event) + "\n")
-        self._events.flush()
+        rest = memoryview((to_json(event) + "\n").encode())
+        end = self._events.seek(0, os.SEEK_END)
+        try:
+            while rest:  # a disk that is almost full takes a part
+                rest = rest[self._events.write(rest) :]
+        except OSError:
+            self._events.truncate(end)
+            raise
 
     def close(self) -> None:
         if self._events is not None:
             self._events.close()
             self._events = None
         (self.path / PROCESS).unlink(missing_ok=True)
+
+
+def _blocks_backwards(file: BinaryIO, size: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
+    """(offset, bytes) of a file's blocks, the last one first."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - size)
+        file.seek(start)
+        yield start, file.read(end - start)
+        end = start
+
+
+def _end_of_last_line(file: BinaryIO) -> int:
+    """The offset behind the last line break; 0 when there is none."""
+    for offset, block in _blocks_backwards(file):
+        if (at := block.rfind(b"\n")) >= 0:
+            return offset + at + 1
+    return 0
+
+
+def _lines_backwards(file: BinaryIO) -> Iterator[bytes]:
+    """The whole lines of a file, the last one first; half a line at the end is left out."""
+    later: list[bytes] = []  # the pieces of the line that the blocks so far began with, the last piece first
+    is_half = True
+    for _, block in _blocks_backwards(file):
+        first, *lines = block.split(b"\n")
+        if not lines:
+            later.append(first)
+            continue
+        lines[-1] += b"".join(reversed(later))
+        later = [first]
+        if is_half:
+            lines.pop()
+            is_half = False
+        yield from reversed(lines)
+    if not is_half:
+        yield b"".join(reversed(later))
 
 
 def _slug(text: str) -> str:
@@ -87,15 +136,8 @@ def create_run(recipe: Recipe, folder: Path | None = None) -> RunFolder:
     """
     if folder is None and recipe.output:
         folder = Path(recipe.output).expanduser()
-    if folder is None:
-        moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        folder = runs_folder() / f"{moment}-{recipe.task}-{_slug(recipe.model)}"
-        number = 2
-        while folder.exists():
-            folder = folder.with_name(f"{folder.name.rstrip('0123456789')}{number}")
-            number += 1
-    folder = folder.resolve()
-    if (folder / RECIPE).exists():
+    folder = _new_folder(recipe) if folder is None else folder.expanduser().resolve()
+    if (folder / RECIPE).exists() and not _failed_before_it_began(folder):
         raise UserError(
             "{folder} already holds a run.",
             "Resume it (--resume), or choose another run folder.",
@@ -104,6 +146,28 @@ def create_run(recipe: Recipe, folder: Path | None = None) -> RunFolder:
     folder.mkdir(parents=True, exist_ok=True)
     recipe.save(folder / RECIPE)
     return RunFolder(folder, recipe)
+
+
+def _new_folder(recipe: Recipe) -> Path:
+    """Make a folder of its own, also when several trainings begin in the same second."""
+    moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    name = f"{moment}-{recipe.task}-{_slug(recipe.model)}".rstrip("-")
+    root = runs_folder().resolve()
+    for number in itertools.count(1):
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        break
+    return folder
+
+
+def _failed_before_it_began(folder: Path) -> bool:
+    """Did bad input end the run in ``folder`` before its first step? Then the mended recipe may take its place."""
+    events, _ = _last_events(folder)
+    is_empty = "step" not in events and not any((folder / CHECKPOINTS).glob("*"))
+    return is_empty and "failed" in events and not is_running(folder)
 
 
 def reopen_run(folder: Path) -> RunFolder:
@@ -121,22 +185,51 @@ def is_running(folder: Path) -> bool:
     try:
         claim = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
         return bool(abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0)
-    except (OSError, ValueError, KeyError, psutil.Error):
+    except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
 
 
 def read_events(folder: Path, start: int = 0) -> Iterator[Event]:
     """The events of a run from line ``start`` on; half a last line (a crash, or a write in progress) is left out."""
     try:
-        with (folder / EVENTS).open(encoding="utf-8") as file:
+        with (folder / EVENTS).open("rb") as file:
             for number, line in enumerate(file):
-                if number >= start and line.endswith("\n"):
-                    try:
-                        yield from_json(line)
-                    except ValueError:  # a line of a newer version
-                        continue
+                if number >= start and line.endswith(b"\n") and (event := _parse(line)) is not None:
+                    yield event
     except FileNotFoundError:
         return
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        return from_json(line.decode("utf-8"))
+    except (ValueError, TypeError):  # a line of another version, or one that a bad disk has garbled
+        return None
+
+
+_TOLD_BY = {cls.kind: cls for cls in (StepLogged, Evaluated, Finished, Failed)}
+
+
+def _last_events(folder: Path) -> tuple[dict[str, Event], float | None]:
+    """The last event of each kind that a summary needs, the last one first; and when the first event was.
+
+    The file is read from its end, and only as far as needed: a long run costs no more than a short one.
+    """
+    found: dict[str, Event] = {}
+    try:
+        with (folder / EVENTS).open("rb") as file:
+            first = _parse(file.readline())
+            for line in _lines_backwards(file):
+                kind = line[11 : line.find(b'"', 11)].decode("ascii", "replace")  # behind {"event": "
+                if kind not in _TOLD_BY or kind in found:
+                    continue
+                if (event := _parse(line)) is not None:
+                    found[event.kind] = event
+                if {"step", "evaluated"} <= found.keys():
+                    break
+    except FileNotFoundError:
+        return {}, None
+    return found, first.time if first is not None else None
 
 
 @dataclass(frozen=True)
@@ -169,30 +262,39 @@ def summarize_run(folder: Path) -> RunSummary:
     try:
         recipe: Any = yaml.safe_load((folder / RECIPE).read_text(encoding="utf-8"))
         task, model, data = recipe["task"], recipe["model"], recipe["data"]["train"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        title = (
+            data if isinstance(data, str) else ", ".join(map(str, data.values() if isinstance(data, dict) else data))
+        )
+        started = (folder / RECIPE).stat().st_mtime
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError("{folder} holds no readable recipe.", "Delete the folder.", folder=str(folder)) from error
+    events, first_time = _last_events(folder)
     state, step, total, metrics = "interrupted", 0, 0, {}
-    started = (folder / RECIPE).stat().st_mtime
-    for number, event in enumerate(read_events(folder)):
-        if number == 0:
-            started = event.time
-        match event:
-            case StepLogged():
-                state, step, total = "interrupted", event.step, event.total_steps
-            case Evaluated():
-                metrics = event.metrics
-            case Finished():
-                state = event.state
-            case Failed():
-                state = "failed"
+    match next((event for event in events.values() if not isinstance(event, Evaluated)), None):
+        case Finished(state=ended):
+            state = ended
+        case Failed():
+            state = "failed"
+    if isinstance(last := events.get("step"), StepLogged):
+        step, total = last.step, last.total_steps
+    if isinstance(evaluated := events.get("evaluated"), Evaluated):
+        metrics = evaluated.metrics
     if is_running(folder):
         state = "running"
-    title = data if isinstance(data, str) else ", ".join(map(str, data if isinstance(data, list) else data.values()))
-    return RunSummary(folder.name, folder, task, model, title, state, started, step, total, metrics)
+    return RunSummary(
+        folder.name, folder, str(task), str(model), title, state, first_time or started, step, total, metrics
+    )
 
 
-def list_runs(folder: Path | None = None) -> list[RunSummary]:
-    """All runs of the app's runs folder, the newest first."""
+def list_runs(folder: Path | None = None, ctx: JobContext | None = None) -> list[RunSummary]:
+    """All runs of the app's runs folder, the newest first. One that cannot be read is left out, with a warning."""
+    ctx = ctx or JobContext()
     root = folder or runs_folder()
-    found = [summarize_run(path.parent) for path in root.glob(f"*/{RECIPE}")] if root.is_dir() else []
+    found = []
+    for recipe in root.glob(f"*/{RECIPE}"):
+        ctx.check()
+        try:
+            found.append(summarize_run(recipe.parent))
+        except UserError as error:
+            ctx.emit(Status(template=error.template, parameters=error.parameters, warning=True))
     return sorted(found, key=lambda run: run.started, reverse=True)
