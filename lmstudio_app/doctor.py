@@ -266,7 +266,7 @@ def _read_settings() -> tuple[str, dict[str, Any]]:
 def _models() -> Section:
     """The models on disk. Those of the catalogue by their name, others by their folder's."""
     from lmstudio_app.models.catalog import load_catalog
-    from lmstudio_app.models.references import install_folder
+    from lmstudio_app.models.names import install_folder
 
     names = {install_folder(name): name for name in load_catalog()}
     found: Section = {}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmstudio_app.models.catalog import load_catalog
+from lmstudio_app.models.names import install_folder
 from lmstudio_app.models.provenance import read_provenance
-from lmstudio_app.models.references import install_folder
 from lmstudio_app.settings import models_folder
 
 

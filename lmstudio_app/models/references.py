@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.catalog import load_catalog
+from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
+from lmstudio_app.models.sources import FetchRequest, fetch_model
 from lmstudio_app.models.weights import gguf_error
-from lmstudio_app.settings import models_folder
 
 if TYPE_CHECKING:
     from lmstudio_app.jobs import JobContext
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9_][\w.-]*")
-
-
-def is_hub_id(ref: str) -> bool:
-    """Does ``ref`` look like ``organisation/name``?"""
-    return _HUB_ID.fullmatch(ref) is not None and ".." not in ref and "--" not in ref
-
-
-def install_folder(ref: str) -> Path:
-    """Where the model of a catalogue name or a hub id is kept (whether it is there or not)."""
-    return models_folder() / ref.replace("/", "--").replace(":", "-")
 
 
 def is_present(ref: str) -> bool:
@@ -56,8 +43,6 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
     if (folder / "config.json").is_file():
         return folder
     if fetch:
-        from lmstudio_app.models.sources import FetchRequest, fetch_model
-
         return fetch_model(FetchRequest(ref), ctx)
     raise UserError(
         "The model {name} is not on this computer yet.",
@@ -76,19 +61,4 @@ def _folder_of_file(path: Path) -> Path:
         "{name} is no model.",
         "Choose the folder that holds config.json, model.safetensors and the tokenizer's files.",
         name=path.name,
-    )
-
-
-def unknown_reference(ref: str) -> UserError:
-    """A sentence about a reference that means nothing, with the nearest name."""
-    looks_like_path = ref.startswith((".", "/", "~")) or "\\" in ref or ref.count("/") > 1
-    if looks_like_path:
-        return UserError("The folder {ref} does not exist.", "Check the path.", ref=ref)
-    near = difflib.get_close_matches(ref, load_catalog(), n=1, cutoff=0.5)
-    if near:
-        return UserError("There is no model called {ref}.", "Did you mean {near}?", ref=ref, near=near[0])
-    return UserError(
-        "There is no model called {ref}.",
-        "Use a name from `lmstudio-app models list`, a folder, or a hub id such as organisation/name.",
-        ref=ref,
     )

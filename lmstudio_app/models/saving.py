@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from lmstudio_app.files import atomic_folder, require_free_space
+from lmstudio_app.models.names import hub_id
 from lmstudio_app.models.provenance import write_provenance
 from lmstudio_app.models.quiet import quiet_transformers
 
@@ -35,9 +36,10 @@ def _size(model: Any) -> int:
 def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str:
     """The ``README.md`` of a saved model: YAML front matter as the hub reads it, then facts for people."""
     front: dict[str, Any] = {"library_name": "transformers"}
-    for key in ("license", "base_model", "datasets", "language"):
-        if provenance.get(key):
-            front[key] = str(provenance[key]).lower() if key == "license" else provenance[key]
+    if license_name := provenance.get("license"):
+        front["license"] = str(license_name).lower()
+    if base := hub_id(str(provenance.get("base_model", ""))):
+        front["base_model"] = base
     config = model.config
     lines = ["---", yaml.safe_dump(front, allow_unicode=True, sort_keys=True).strip(), "---", ""]
     lines += [f"# {provenance.get('title') or name}", ""]

@@ -18,8 +18,8 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models import hub, wheels
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.catalog import CatalogEntry, HubSource, Source, WheelSource, load_catalog
+from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
 from lmstudio_app.models.provenance import write_provenance
-from lmstudio_app.models.references import install_folder, is_hub_id, unknown_reference
 from lmstudio_app.models.transfer import SourceError
 from lmstudio_app.settings import cache_folder, network_allowed
 

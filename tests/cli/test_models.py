@@ -11,7 +11,7 @@ import pytest
 
 from lmstudio_app.cli import main
 from lmstudio_app.models.catalog import CatalogEntry, CatalogFile, WheelSource
-from lmstudio_app.models.references import install_folder
+from lmstudio_app.models.names import install_folder
 from tests.hub_server import serve_hub
 
 

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.models.references import install_folder, is_hub_id, is_present, resolve
+from lmstudio_app.models.names import hub_id, install_folder, is_hub_id
+from lmstudio_app.models.references import is_present, resolve
 from tests.models.conftest import Recorder
 
 
@@ -59,3 +60,22 @@ def test_a_gguf_file_comes_later(tmp_path: Path, recorder: Recorder) -> None:
 def test_hub_ids() -> None:
     assert is_hub_id("sentence-transformers/all-MiniLM-L6-v2")
     assert not any(is_hub_id(ref) for ref in ("name", "a/b/c", "../x", "/abs", "a/..", "org/", "~/model", "C:\\m"))
+
+
+@pytest.mark.parametrize(
+    ("ref", "found"),
+    [
+        ("starter:encoder", "sentence-transformers/all-MiniLM-L6-v2"),
+        ("org/name", "org/name"),
+        ("/home/someone/models/mine", ""),
+        ("runs/final", ""),
+        ("", ""),
+    ],
+)
+def test_only_what_the_hub_has_is_called_by_a_hub_id(
+    ref: str, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``runs/final`` is a folder here, though it looks like a hub id."""
+    (tmp_path / "runs" / "final").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert hub_id(ref) == found

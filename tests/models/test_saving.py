@@ -41,7 +41,8 @@ def test_the_readme_is_a_hub_model_card(loaded: LoadedModel, tmp_path: Path) -> 
     save_model(folder, loaded.model, loaded.tokenizer, provenance=PROVENANCE)
     text = (folder / "README.md").read_text(encoding="utf-8")
     front = yaml.safe_load(text.split("---")[1])
-    assert front == {"base_model": "starter:encoder", "library_name": "transformers", "license": "apache-2.0"}
+    base = "sentence-transformers/all-MiniLM-L6-v2"
+    assert front == {"base_model": base, "library_name": "transformers", "license": "apache-2.0"}
     assert "| Labels | negative, positive |" in text
     assert "| accuracy | 0.9000 |" in text
     stored = read_provenance(folder)

@@ -12,7 +12,7 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.models import catalog
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.catalog import CatalogEntry, WheelSource
-from lmstudio_app.models.references import install_folder
+from lmstudio_app.models.names import install_folder
 from lmstudio_app.models.sources import FetchRequest, fetch_model
 from lmstudio_app.settings import cache_folder, models_folder
 from tests.hub_server import HubServer
