@@ -16,19 +16,9 @@ from lmstudio_app.data.problems import Problem
 from lmstudio_app.data.sources import FILE_PATTERNS, ReadOptions
 from lmstudio_app.data.splits import DataConfig, DataSelection
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Event, Progress
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.data_queries import (
-    CheckRequest,
-    LengthRequest,
-    OpenedData,
-    OpenRequest,
-    check_data,
-    list_rejected,
-    measure_lengths,
-    open_data,
-)
-from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.data_jobs import DataJobs
+from lmstudio_app.gui.data_queries import LengthRequest, OpenedData, OpenRequest, list_rejected
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.data_panel import DataPanel
@@ -56,9 +46,7 @@ class DataTab(QWidget):
         self._options: dict[str, Any] = {}  # how the opened source is read
         self._report: DataReport | None = None
         self._selection: DataSelection | None = None
-        self._reading: JobHandle | None = None
-        self._checking: JobHandle | None = None
-        self._measuring: JobHandle | None = None
+        self._jobs = DataJobs(services, self)
         self._shown_before = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -94,7 +82,14 @@ class DataTab(QWidget):
         self._refresh_sources()
 
     def _connect(self) -> None:
-        panel, form, view = self.panel, self.panel.form, self.view
+        panel, form, view, jobs = self.panel, self.panel.form, self.view, self._jobs
+        jobs.progressed.connect(panel.set_progress)
+        jobs.opened.connect(self._on_opened)
+        jobs.open_failed.connect(self._on_open_failed)
+        jobs.open_finished.connect(self._on_open_finished)
+        jobs.checked.connect(self._on_checked)
+        jobs.check_failed.connect(self._on_check_failed)
+        jobs.measured.connect(lambda lengths, in_tokens: view.show_lengths(lengths, tokens=in_tokens))
         self._splitter.splitterMoved.connect(lambda: self._settings.set("data.splitter", self._splitter.sizes()))
         panel.source_chosen.connect(self._on_source_chosen)
         panel.source_removed.connect(self._on_source_removed)
@@ -136,14 +131,11 @@ class DataTab(QWidget):
         self._open(_plain(source), {})
 
     def cancel(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+        self._jobs.cancel_reading()
 
     def shutdown(self) -> None:
         self._rest.stop()
-        for handle in (self._reading, self._checking, self._measuring):
-            if handle is not None:
-                handle.cancel()
+        self._jobs.shutdown()
         self.view.shutdown()
 
     # --- sources
@@ -161,7 +153,7 @@ class DataTab(QWidget):
             self._settings.set("data.recent", [source, *others][:REMEMBERED])
 
     def _on_source_chosen(self, source: Any) -> None:
-        if self._opened is None or source != self._opened.request.source or self._reading is not None:
+        if self._opened is None or source != self._opened.request.source or self._jobs.is_reading:
             self._open(source, {})
 
     def _on_source_removed(self, source: Any) -> None:
@@ -187,7 +179,7 @@ class DataTab(QWidget):
 
     def _open_remembered(self) -> None:
         """What was used last time, or, the first time, the first bundled set; unless something was asked for."""
-        if self._reading is not None or self._opened is not None:
+        if self._jobs.is_reading or self._opened is not None:
             return
         source = _plain(self._settings.get("data.source") or next(iter(bundled_data_sets())))
         options = self._settings.get("data.options", {})
@@ -199,31 +191,17 @@ class DataTab(QWidget):
     # --- reading
 
     def _open(self, source: Any, options: dict[str, Any], columns: dict[str, str] | None = None) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
         self._remember(source)
         self.panel.set_sources([_plain(item) for item in self._settings.get("data.recent", [])], source)
         title = self.tr("Reading {name}").format(name=self.panel.title_of(source))
-        request = OpenRequest(source, options, self._task)
-        self._reading = handle = self._services.model_runner.start(open_data, request, title=title, quiet=True)
-        handle.event.connect(lambda events: self._on_reading_events(handle, events))
-        handle.succeeded.connect(lambda opened: self._on_opened(handle, opened, columns or {}))
-        handle.failed.connect(lambda error: self._on_open_failed(handle, source, error))
-        handle.finished.connect(lambda: self._on_reading_finished(handle))
+        self._jobs.open(OpenRequest(source, options, self._task), title, columns or {})
         self.panel.set_busy(title)
 
     @property
     def _task(self) -> str:
         return self._settings.get("data.task", TASKS[0].name)
 
-    def _on_reading_events(self, handle: JobHandle, events: list[Event]) -> None:
-        progress = next((event for event in reversed(events) if isinstance(event, Progress)), None)
-        if handle is self._reading and progress is not None:
-            self.panel.set_progress(progress)
-
-    def _on_opened(self, handle: JobHandle, opened: OpenedData, columns: dict[str, str]) -> None:
-        if handle is not self._reading:
-            return
+    def _on_opened(self, opened: OpenedData, columns: dict[str, str]) -> None:
         previous = self._opened
         self._opened = opened
         self._options = dict(opened.request.options)
@@ -246,10 +224,8 @@ class DataTab(QWidget):
         self._check()
         self._measure()
 
-    def _on_open_failed(self, handle: JobHandle, source: Any, error: UserError) -> None:
+    def _on_open_failed(self, source: Any, error: UserError) -> None:
         """What was open before stays; the failed file leaves the list unless it can be read another way."""
-        if handle is not self._reading:
-            return
         failure = _as_problem(error)
         known = tuple(p for p in self.view.problems if p.kind != "failed")
         self.view.show_problems((failure, *known))
@@ -259,11 +235,9 @@ class DataTab(QWidget):
         if self._opened is not None:
             self.panel.form.set_reading(self._options, self._opened.table.facts)
 
-    def _on_reading_finished(self, handle: JobHandle) -> None:
-        if handle is self._reading:
-            self._reading = None
-            self.panel.set_busy("")
-            self._refresh_sources()
+    def _on_open_finished(self) -> None:
+        self.panel.set_busy("")
+        self._refresh_sources()
 
     # --- what the user changes
 
@@ -329,19 +303,10 @@ class DataTab(QWidget):
         if self._opened is None:
             return
         self._rest.stop()
-        if self._checking is not None:
-            self._checking.cancel()
-        config = self._config()
-        request = CheckRequest(config, self._task)
-        self._checking = handle = self._services.query_runner.start(
-            check_data, request, title=self.tr("Checking the data"), quiet=True
-        )
-        handle.succeeded.connect(lambda report: self._on_checked(handle, config, report))
-        handle.failed.connect(lambda error: self._on_check_failed(handle, error))
+        self._jobs.check(self._config(), self._task)
 
-    def _on_checked(self, handle: JobHandle, config: DataConfig, report: DataReport) -> None:
-        if handle is not self._checking or self._opened is None:
-            return
+    def _on_checked(self, config: DataConfig, report: DataReport) -> None:
+        assert self._opened is not None
         self._report = report
         self.view.show_report(report)
         self.view.show_problems(self._for_preview(report.problems))
@@ -349,9 +314,8 @@ class DataTab(QWidget):
         title = self.panel.title_of(self._opened.request.source)
         self._choose(DataSelection(config, self._task, title) if usable else None)
 
-    def _on_check_failed(self, handle: JobHandle, error: UserError) -> None:
-        if handle is not self._checking or self._opened is None:
-            return
+    def _on_check_failed(self, error: UserError) -> None:
+        assert self._opened is not None
         self._report = None
         self.view.show_report(None)
         self.view.show_problems((_as_problem(error), *self._opened.table.problems))
@@ -379,24 +343,12 @@ class DataTab(QWidget):
         return tuple(kept)
 
     def _measure(self) -> None:
-        if self._measuring is not None:
-            self._measuring.cancel()
         assert self._opened is not None
         columns = self.panel.form.columns()
         texts = [spec.name for spec in find_task(self._task).columns if spec.type == "text"]
         column = next((columns[name] for name in texts if name in columns), None)
-        if column is None:
-            return
-        tokenizer = self._tokenizer
-        request = LengthRequest(self._opened.table, column, tokenizer)
-        self._measuring = handle = self._services.query_runner.start(
-            measure_lengths, request, title=self.tr("Measuring the texts"), quiet=True
-        )
-        handle.succeeded.connect(
-            lambda lengths: (
-                self.view.show_lengths(lengths, tokens=tokenizer is not None) if handle is self._measuring else None
-            )
-        )
+        if column is not None:
+            self._jobs.measure(LengthRequest(self._opened.table, column, self._tokenizer))
 
     # --- mending
 
