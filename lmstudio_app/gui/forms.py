@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, Signal
+from PySide6.QtCore import QCoreApplication, QEvent, QTimer, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -75,7 +75,6 @@ class DataclassForm(QWidget):
             grid.setHorizontalSpacing(theme.em(self, 0.6))
             grid.setVerticalSpacing(theme.em(self, 0.15))
             grid.setColumnStretch(0, 1)
-            grid.setColumnMinimumWidth(1, theme.characters(self, 19))  # the editors of both stand in one line
         for section, cls in self._sections.items():
             hints = typing.get_type_hints(cls)
             for item in dataclasses.fields(cls):
@@ -83,6 +82,8 @@ class DataclassForm(QWidget):
                     name = f"{section}.{item.name}"
                     grid = basic if item.metadata.get("basic") else advanced
                     self._add_field(grid, name, item, hints[item.name], titles.get(name, {}))
+        self._grids = (basic, advanced)
+        self._align()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
@@ -90,6 +91,17 @@ class DataclassForm(QWidget):
         layout.addWidget(self._advanced)
         layout.addStretch(1)
         self._advanced.setVisible(advanced.count() > 0)
+
+    def _align(self) -> None:
+        """The editors of both grids stand in one line."""
+        widest = max((editor.widget.sizeHint().width() for editor in self._editors.values()), default=0)
+        for grid in self._grids:
+            grid.setColumnMinimumWidth(1, max(widest, theme.characters(self, 19)))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_grids"):
+            QTimer.singleShot(0, self, self._align)  # the editors are told after the form
 
     @property
     def advanced(self) -> Disclosure:

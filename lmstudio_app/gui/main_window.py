@@ -200,10 +200,17 @@ class MainWindow(QMainWindow):
         self._model_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         self._data_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         for label in (self._model_label, self._data_label):
-            label.setFixedWidth(theme.characters(self, 34))
             label.setAlignment(Qt.AlignmentFlag.AlignRight)
             label.setForegroundRole(label.palette().ColorRole.PlaceholderText)
             bar.addPermanentWidget(label)
+        self._fit_status_bar()
+        # queued: an application's style sheet, which is set after the font, gives back the font from before
+        self.look.changed.connect(self._fit_status_bar, Qt.ConnectionType.QueuedConnection)
+
+    def _fit_status_bar(self) -> None:
+        """Room that does not depend on the words, so that new ones cost no layout of the window."""
+        for label in (self._model_label, self._data_label):
+            label.setFixedWidth(theme.characters(self, 34))
 
     # --- what the tabs and the runners say
 

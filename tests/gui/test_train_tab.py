@@ -134,6 +134,20 @@ def test_the_form_is_remembered(make_tab, qtbot) -> None:
     assert second.panel.form.advanced.is_open
 
 
+def test_going_back_to_the_defaults_can_be_undone(tab: TrainTab, qtbot) -> None:
+    panel = tab.panel
+    assert not panel._reset.isEnabled()  # they are there already
+    panel.form.set_values({"training.epochs": 7.0})
+    qtbot.mouseClick(panel._reset, Qt.MouseButton.LeftButton)
+    assert panel.form.is_default()
+    assert panel._reset.text() == "Bring back my values"
+    qtbot.mouseClick(panel._reset, Qt.MouseButton.LeftButton)
+    assert panel.form.values()["training.epochs"] == 7.0
+    qtbot.mouseClick(panel._reset, Qt.MouseButton.LeftButton)
+    panel.form.set_values({"training.epochs": 2.0})
+    assert panel._reset.text() == "Back to the defaults"
+
+
 def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) -> None:
     results, summaries = [], []
     ready.run_finished.connect(results.append)

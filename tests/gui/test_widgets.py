@@ -7,6 +7,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Progress, Status
 from lmstudio_app.gui import text
 from lmstudio_app.gui.widgets.disclosure import Disclosure
+from lmstudio_app.gui.widgets.elided_button import ElidedButton
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.navigation import NavigationRail
@@ -89,6 +90,17 @@ def test_figures_show_a_dash_for_what_is_unknown(qtbot) -> None:
     assert row.figures["a"].value() == "–"
 
 
+def test_figures_take_another_row_where_one_has_no_room(qtbot) -> None:
+    row = FigureRow([(str(number), f"Caption {number}", "What it is") for number in range(9)])
+    qtbot.addWidget(row)
+    row.set_values({str(number): "0.12345" for number in range(9)})
+    row.show()
+    for width, rows in ((1500, 1), (500, 2), (1500, 1)):
+        row.resize(width, row.sizeHint().height())
+        qtbot.waitUntil(lambda: len({figure.y() for figure in row.figures.values()}) == rows)  # noqa: B023
+        assert all(figure.width() >= figure.needed_width() for figure in row.figures.values())
+
+
 def test_the_rail_paints_every_state_in_both_sizes(qtbot) -> None:
     rail = NavigationRail([("One", "first"), ("Two", "second"), ("Three", "third")])
     qtbot.addWidget(rail)
@@ -138,6 +150,18 @@ def test_numbers_change_without_a_new_layout_of_the_window(qtbot) -> None:
     assert readings.text() == "training 0.5  evaluation 0.4"
     assert readings.accessibleName() == readings.text()
     assert value.text().startswith("a far")
+
+
+def test_a_button_shortens_its_text_and_tells_all(qtbot) -> None:
+    button = ElidedButton()
+    qtbot.addWidget(button)
+    button.setText("A long sentence that has no room here at all")
+    button.resize(80, 30)
+    button.show()
+    narrow = button.grab().toImage()
+    button.setText("A long sentence that goes on quite differently")
+    assert button.toolTip() == button.text()
+    assert button.grab().toImage() == narrow  # the ellipsis is in place of what differs
 
 
 def test_scaled_fonts_follow_the_size_of_the_text(qtbot) -> None:

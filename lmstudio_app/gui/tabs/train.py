@@ -55,7 +55,6 @@ class TrainTab(QWidget):
         self._last_summary = 0.0
         self._view: RunView | None = None
         self.panel = RecipePanel(self)
-        self.panel.setMinimumWidth(theme.characters(self, 42))
         self._right = QWidget(self)
         QVBoxLayout(self._right).setContentsMargins(0, 0, 0, 0)
         self._splitter = QSplitter(Qt.Orientation.Horizontal, self)

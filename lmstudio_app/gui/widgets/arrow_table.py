@@ -11,6 +11,7 @@ from PySide6.QtGui import QFont, QGuiApplication, QKeyEvent, QKeySequence, QResi
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.row_height import RowHeight
 
 if TYPE_CHECKING:
     from lmstudio_app.data.sources import Table
@@ -173,7 +174,7 @@ class ArrowTableView(QTableView):
         self.verticalHeader().setHighlightSections(False)
         self.verticalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self._wanted: list[int] = []
-        self._fit_font()
+        RowHeight(self, 1.45)
 
     def set_table(self, table: Table | None, types: Mapping[str, str]) -> None:
         self.rows.set_table(table, types)
@@ -215,9 +216,6 @@ class ArrowTableView(QTableView):
             self.setColumnWidth(column, width)
             left -= width
 
-    def _fit_font(self) -> None:
-        self.verticalHeader().setDefaultSectionSize(round(self.fontMetrics().height() * 1.45))
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self._share_width()
@@ -225,7 +223,6 @@ class ArrowTableView(QTableView):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and hasattr(self, "_wanted"):
-            self._fit_font()
             self._measure()
             self._share_width()
 

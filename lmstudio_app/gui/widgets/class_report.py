@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.row_height import RowHeight
 
 _VISIBLE = 6  # classes seen at once; the rest scrolls
+_ROW = 1.6  # the height of one in lines
 
 
 class ClassReport(QTableWidget):
@@ -39,6 +41,7 @@ class ClassReport(QTableWidget):
         self.setWordWrap(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().hide()
+        RowHeight(self, _ROW)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
@@ -72,20 +75,19 @@ class ClassReport(QTableWidget):
 
     def sizeHint(self) -> QSize:
         rows = min(max(self.rowCount(), 1), _VISIBLE)
-        height = self.horizontalHeader().sizeHint().height() + rows * self.verticalHeader().defaultSectionSize()
+        height = self.horizontalHeader().sizeHint().height() + rows * theme.em(self, _ROW)
         return QSize(theme.characters(self, 36), height + 2)
 
     def minimumSizeHint(self) -> QSize:
         return QSize(theme.characters(self, 24), self.sizeHint().height())
 
     def _fit(self) -> None:
-        self.verticalHeader().setDefaultSectionSize(theme.em(self, 1.6))
         self.setFixedHeight(self.sizeHint().height())
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange:
-            self._fit()
+            QTimer.singleShot(0, self, self._fit)  # the header is told after the table
 
 
 def _percent(part: int, whole: int) -> str:

@@ -54,7 +54,7 @@ class ConfusionMatrix(QWidget):
         top = line * 2.6
         count = max(1, len(self._labels))
         cell_width = (self.width() - left - 1) / count
-        cell_height = min((self.height() - top - 1) / count, cell_width)
+        cell_height = min((self.height() - top - 1) / count, cell_width * 1.6)
         return QRectF(left, top, cell_width * count, cell_height * count), cell_width, cell_height
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from lmstudio_app.data.catalog import bundled_data_sets
@@ -31,7 +31,6 @@ class DataPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setMinimumWidth(theme.characters(self, 42))
         heading = Heading(self.tr("Choose data"), self)
         self.open_button = QPushButton(self.tr("Open files…"), self)
         tip = self.tr("CSV, TSV, JSON, JSON Lines, Parquet or text, each also gzipped. You can also drop files here.")
@@ -78,6 +77,9 @@ class DataPanel(QWidget):
         layout.addWidget(self.list, 1)
         layout.addWidget(self._build_progress())
         layout.addWidget(self.form)
+
+    def minimumSizeHint(self) -> QSize:
+        return super().minimumSizeHint().expandedTo(QSize(theme.characters(self, 42), 0))
 
     def _build_progress(self) -> QWidget:
         self.progress = QWidget(self)

@@ -37,6 +37,7 @@ from lmstudio_app.gui.predictions import (
 from lmstudio_app.gui.text import number_text, progress_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.predictions_table import LABEL, TEXT, PredictionsModel
+from lmstudio_app.gui.widgets.row_height import RowHeight
 from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.settings import Settings
 
@@ -192,7 +193,7 @@ class FileJudge(QFrame):
         header.setSectionResizeMode(LABEL, QHeaderView.ResizeMode.Interactive)
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         table.setColumnWidth(LABEL, theme.characters(self, 16))
-        table.verticalHeader().setDefaultSectionSize(theme.em(self, 1.6))
+        RowHeight(table)
         table.doubleClicked.connect(lambda index: self.text_chosen.emit(self.table_model.text(index.row())))
         return table
 

@@ -109,7 +109,6 @@ class LiveChart(QFrame):
         layout.addWidget(self._plot, 1)
         item = self._plot.getPlotItem()
         item.hideButtons()
-        item.layout.setContentsMargins(0, 0, 0, 0)
         for side in ("left", "bottom"):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
@@ -122,6 +121,7 @@ class LiveChart(QFrame):
         self._view.setMouseEnabled(x=True, y=False)
         self._view.disableAutoRange()
         self._view.setDefaultPadding(0.0)
+        self._view.setYRange(0.0, 1.1)  # until there is data; a number at the very edge would be cut in half
         # pyqtgraph's own grid belongs to the axes, which would then be drawn anew with every point of the curves
         self._grid = pg.PlotCurveItem(connect="pairs")
         self._grid.setZValue(-20)
@@ -344,6 +344,7 @@ class LiveChart(QFrame):
         metrics = QFontMetricsF(font)
         item.getAxis("left").setWidth(round(metrics.averageCharWidth() * AXIS_CHARACTERS))
         item.getAxis("bottom").setHeight(round(metrics.height() * 1.4))
+        item.layout.setContentsMargins(0, metrics.height() / 2, 0, 0)  # for a number at the upper end of the axis
         self._grid.setPen(pg.mkPen(theme.blend(colours.grid, colours.background, 0.4)))
         for series in self._series:
             curve, colour = self._items[series.key], self._colour(series)
@@ -362,7 +363,7 @@ class LiveChart(QFrame):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and self._plot is not None:
+        if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and self._plot is not None:
             self._restyle()
 
     def shutdown(self) -> None:

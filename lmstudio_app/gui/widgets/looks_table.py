@@ -9,6 +9,7 @@ from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.row_height import RowHeight
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
-_ROWS = 6  # seen at least
+_ROWS, _ROW = 4, 1.5  # seen at least; the height of one in lines
 
 
 class _Looks(QAbstractTableModel):
@@ -89,6 +90,7 @@ class LooksTable(QTableView):
         self.setTabKeyNavigation(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().hide()
+        RowHeight(self, _ROW)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
@@ -106,9 +108,7 @@ class LooksTable(QTableView):
             self.cell_chosen.emit(current.row(), self.looks.keys[current.row()])
 
     def _fit(self) -> None:
-        line = theme.em(self, 1.5)
-        self.verticalHeader().setDefaultSectionSize(line)
-        self.setMinimumHeight(self.horizontalHeader().sizeHint().height() + _ROWS * line)
+        self.setMinimumHeight(self.horizontalHeader().sizeHint().height() + _ROWS * theme.em(self, _ROW))
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -31,8 +31,9 @@ class RecipePanel(QWidget):
         self.form = DataclassForm(
             {"strategy": StrategyConfig, "training": TrainingConfig}, {"strategy.name": strategies}, self
         )
-        self.form.changed.connect(self.changed)
-        area = QScrollArea(self)
+        self._replaced: dict[str, Any] | None = None  # what the form held before it went back to the defaults
+        self._state = IDLE
+        self._area = area = QScrollArea(self)
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -44,10 +45,10 @@ class RecipePanel(QWidget):
         pad = theme.em(self, 0.5)
         inner.setContentsMargins(pad // 2, 0, pad, 0)
         inner.addWidget(self.form)
-        self._reset = QPushButton(self.tr("Back to the defaults"), holder)
-        self._reset.setToolTip(self.tr("Set every field to the value that is right for most trainings"))
+        self._reset = QPushButton(holder)
         self._reset.setFlat(True)
-        self._reset.clicked.connect(self.form.reset)
+        self._reset.clicked.connect(self._on_reset)
+        self.form.changed.connect(self._on_changed)
         inner.addWidget(self._reset, 0, Qt.AlignmentFlag.AlignLeft)
         inner.addStretch(1)
         area.setWidget(holder)
@@ -58,6 +59,12 @@ class RecipePanel(QWidget):
         layout.addWidget(area, 1)
         layout.addLayout(self._build_buttons())
         self.set_state(IDLE, can_start=False)
+
+    def minimumSizeHint(self) -> QSize:
+        """As wide as the form needs beside a scroll bar."""
+        bar = self._area.verticalScrollBar().sizeHint().width()
+        form = self._area.widget().minimumSizeHint().width() + bar
+        return super().minimumSizeHint().expandedTo(QSize(max(form, theme.characters(self, 42)), 0))
 
     def _build_buttons(self) -> QGridLayout:
         def button(text: str, tip: str, signal: Any) -> QPushButton:
@@ -94,11 +101,37 @@ class RecipePanel(QWidget):
         grid.addWidget(self.cancel_button, 1, 2)
         return grid
 
+    def _on_changed(self) -> None:
+        self._replaced = None
+        self._update_reset()
+        self.changed.emit()
+
+    def _on_reset(self) -> None:
+        """To the defaults, and with the next click back again."""
+        mine, values = self._replaced, self.form.values()
+        if mine is not None:
+            self.form.set_values(mine)
+        else:
+            self.form.reset()
+            self._replaced = values
+        self._update_reset()
+
+    def _update_reset(self) -> None:
+        if self._replaced is not None:
+            self._reset.setText(self.tr("Bring back my values"))
+            self._reset.setToolTip(self.tr("Undo: set every field to what it was before"))
+        else:
+            self._reset.setText(self.tr("Back to the defaults"))
+            self._reset.setToolTip(self.tr("Set every field to the value that is right for most trainings"))
+        self._reset.setAccessibleName(self._reset.text())
+        self._reset.setEnabled(self._state == IDLE and (self._replaced is not None or not self.form.is_default()))
+
     def set_state(self, state: str, *, can_start: bool) -> None:
         """Which buttons make sense now."""
         self.start_button.setEnabled(state == IDLE and can_start)
         self.form.setEnabled(state == IDLE)
-        self._reset.setEnabled(state == IDLE)
+        self._state = state
+        self._update_reset()
         self.pause_button.setEnabled(state in (RUNNING, PAUSED))
         self.pause_button.blockSignals(True)
         self.pause_button.setChecked(state == PAUSED)

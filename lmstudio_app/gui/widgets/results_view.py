@@ -24,6 +24,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
 from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.row_height import RowHeight
 from lmstudio_app.gui.widgets.scaled_label import Heading
 
 _Index = QModelIndex | QPersistentModelIndex
@@ -146,6 +147,7 @@ class ResultsView(QWidget):
         card = QFrame(self)
         card.setProperty("card", True)
         heading = Heading(title, card, scale=1.0)
+        heading.setWordWrap(True)
         hint = QLabel(explanation, card)
         hint.setWordWrap(True)
         hint.setForegroundRole(QPalette.ColorRole.PlaceholderText)
@@ -170,7 +172,7 @@ class ResultsView(QWidget):
         table.setWordWrap(False)
         table.setFrameShape(QFrame.Shape.NoFrame)
         table.verticalHeader().hide()
-        table.verticalHeader().setDefaultSectionSize(theme.em(self, 1.7))
+        RowHeight(table, 1.7)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)

@@ -140,15 +140,17 @@ class RunView(QWidget):
             "running": self.tr("running elsewhere"),
         }
         moment = QLocale().toString(QDateTime.fromSecsSinceEpoch(int(run.started)), QLocale.FormatType.ShortFormat)
-        metric = next((name for name in run.metrics if name != "loss"), "")
-        value = f"{run.metrics[metric]:.3f}" if metric else "–"
-        return self.tr("{moment}  ·  {model} on {data}  ·  {state}  ·  {metric} {value}").format(
+        title = self.tr("{moment}  ·  {model} on {data}  ·  {state}").format(
             moment=moment,
             model=Path(run.model).name,
             data=Path(run.data).name,
             state=states.get(run.state, run.state),
-            metric=metric_title(metric) if metric else "",
-            value=value,
+        )
+        metric = next((name for name in run.metrics if name != "loss"), "")
+        if not metric:  # it ended before the first evaluation
+            return title
+        return self.tr("{run}  ·  {metric} {value}").format(
+            run=title, metric=metric_title(metric), value=f"{run.metrics[metric]:.3f}"
         )
 
     def _index_of(self, folder: Path | None) -> int:

@@ -25,6 +25,7 @@ from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.predictions import TextQuestion, judge_text
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.elided_button import ElidedButton
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.scaled_label import FontScale, Heading
 from lmstudio_app.gui.widgets.score_bars import ScoreBars
@@ -185,13 +186,13 @@ class TextJudge(QFrame):
             self.tr("It is not the worst film of the year, but it tries hard to be."),
             self.tr("Great sound, poor build: I am not sure I would buy it again."),
         ):
-            button = QPushButton(text, self)
+            button = ElidedButton(self)
+            button.setText(text)
             button.setFlat(True)
             button.setStyleSheet("text-align: left;")
             button.setCursor(Qt.CursorShape.PointingHandCursor)
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.setAccessibleName(text)
-            button.setToolTip(text)
             button.clicked.connect(lambda _=False, text=text: self.set_text(text))
             column.addWidget(button)
             self.samples.append(button)
@@ -218,13 +219,21 @@ class TextJudge(QFrame):
             return
         label, seconds = answer
         self.bars.set_scores(label.scores)
-        self.scroll.setFixedHeight(min(self.bars.sizeHint().height(), theme.em(self, 13)))
+        self._fit_bars()
         self.verdict.setText(label.label)
         milliseconds = number_text(1000 * seconds, 1 if seconds < 0.01 else 0)
         self.latency.setText(self.tr("{time} ms").format(time=milliseconds))
         self.inspect_button.setEnabled(True)
         if self._keep and self.edit.toPlainText().strip() == self._asked:
             self._remember()
+
+    def _fit_bars(self) -> None:
+        self.scroll.setFixedHeight(min(self.bars.sizeHint().height(), theme.em(self, 13)))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "history"):
+            QTimer.singleShot(0, self, self._fit_bars)  # the bars are told after their parent
 
     def _remember(self) -> None:
         """Put the text that was asked about on top of the list, once."""
@@ -262,7 +271,7 @@ class TextJudge(QFrame):
         self._asked = ""
         self._keep = False
         self.bars.set_scores({})
-        self.scroll.setFixedHeight(0)
+        self._fit_bars()
         self.verdict.clear()
         self.latency.clear()
         self.inspect_button.setEnabled(False)
