@@ -120,8 +120,8 @@ class ArchitectureDiagram(QWidget):
         frame_top = line * 1.2
         count = len(self._boxes)
         free = self.height() - 2 - frame_top - frame_pad
-        height = min(free / (count + 0.22 * (count - 1)), line * 7)
-        gap = min(max((free - count * height) / (count - 1), 0.22 * height), line * 2.5)
+        height = min(free / (count + 0.22 * (count - 1)), line * 8)
+        gap = min(max((free - count * height) / (count - 1), 0.22 * height), line * 4)
         width = min(self.width() - 2.0, theme.characters(self, 74))
         left = (self.width() - width) / 2
         inner_left, inner_width = left + frame_pad, width - 2 * frame_pad

@@ -232,27 +232,25 @@ class ModelList(QListView):
         self._paint_guide(painter, free.adjusted(0, box.height() + line, 0, 0), line)
 
     def _paint_guide(self, painter: QPainter, area: QRectF, line: float) -> None:
+        """In the list's font or in a smaller one, or not at all: nothing is cut off."""
         wrapped = int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap)
-        title_font, text_font = QFont(self.font()), _small(self.font())
+        title_font = QFont(self.font())
         title_font.setWeight(QFont.Weight.DemiBold)
-        text, muted = self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette())
-        placed = []
-        top = area.top()
-        for title, sentence in self._guide:
-            for words, font, colour, gap in (
-                (title, title_font, text, 0.15),
-                (sentence, text_font, muted, 0.8),
-            ):
-                room = QRectF(area.left(), top, area.width(), 1e6)
-                height = QFontMetricsF(font).boundingRect(room, wrapped, words).height()
-                placed.append((words, font, colour, QRectF(area.left(), top, area.width(), height)))
-                top += height + line * gap
-        if top - line * 0.8 > area.bottom():
-            return
-        for words, font, colour, place in placed:
-            painter.setFont(font)
-            painter.setPen(colour)
-            painter.drawText(place, wrapped, words)
+        colours = (self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette()))
+        for text_font, gap in ((self.font(), 1.2), (self.font(), 0.8), (_small(self.font()), 0.6)):
+            placed, top = [], area.top()
+            for paragraph in self._guide:
+                for words, font, after in zip(paragraph, (title_font, text_font), (0.2, gap), strict=True):
+                    room = QRectF(area.left(), top, area.width(), 1e6)
+                    height = QFontMetricsF(font).boundingRect(room, wrapped, words).height()
+                    placed.append((words, font, QRectF(area.left(), top, area.width(), height)))
+                    top += height + line * after
+            if top - line * gap <= area.bottom():
+                for number, (words, font, place) in enumerate(placed):
+                    painter.setFont(font)
+                    painter.setPen(colours[number % 2])
+                    painter.drawText(place, wrapped, words)
+                return
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         row = self.currentIndex().data(_ROW)

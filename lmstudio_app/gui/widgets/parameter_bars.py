@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QFont, QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import compact_number_text, number_text
 
-ROW, TALLEST_ROW = 1.75, 3.0  # height of a bar's row, in text lines
+ROW, TALLEST_ROW = 1.75, 5.5  # height of a bar's row, in text lines
+EXPLAINED_ROW = 2.9  # from this height on the row has room for a sentence
 TITLE = 1.7
 
 
@@ -81,9 +82,18 @@ class ParameterBars(QWidget):
         room = max(self.width() - caption - numbers, line)
         height = self._row_height()
         colour = theme.chart_colours(palette).series[0]
+        small = QFont(self.font())
+        small.setPointSizeF(small.pointSizeF() * 0.88)
         for number, (part, count) in enumerate(self._parts):
             row = QRectF(0, line * TITLE + number * height, self.width(), height)
             painter.setPen(theme.muted(palette))
+            if height >= line * EXPLAINED_ROW:
+                row.setHeight(line * 1.4)
+                below = QRectF(0, row.bottom(), self.width(), line * 1.2)
+                painter.setFont(small)
+                tip = QFontMetricsF(small).elidedText(names[part][1], Qt.TextElideMode.ElideRight, below.width())
+                painter.drawText(below, left_centre, tip)
+                painter.setFont(self.font())
             painter.drawText(row, left_centre, names[part][0])
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(palette.color(QPalette.ColorRole.Midlight))

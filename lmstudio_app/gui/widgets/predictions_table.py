@@ -71,6 +71,12 @@ class PredictionsModel(QAbstractTableModel):
         return f"{number_text(100 * self._predictions.confidence(row), 1)} %"
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if role == Qt.ItemDataRole.ToolTipRole and orientation == Qt.Orientation.Horizontal:
+            return (
+                self.tr("A row of the file. Click to sort by the order of the file."),
+                self.tr("What the model says. Click to sort by it."),
+                self.tr("The probability that the model gives to this label. Click to sort: low ones deserve a look."),
+            )[section]
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         if orientation == Qt.Orientation.Vertical:
