@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
-from lmstudio_app.models.sources import FetchRequest, fetch_model
 from lmstudio_app.models.weights import gguf_error
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
     if (folder / "config.json").is_file():
         return folder
     if fetch:
+        from lmstudio_app.models.sources import FetchRequest, fetch_model  # seldom: keep it off the window's way
+
         return fetch_model(FetchRequest(ref), ctx)
     raise UserError(
         "The model {name} is not on this computer yet.",
