@@ -4,25 +4,28 @@ model.safetensors      weights (with config.json and the tokenizer: a checkpoint
 optimizer.safetensors  AdamW moments, named ``state.parameter``
 rng.safetensors        random number generators
 trainer.json           position in the data, running means, versions
+manifest.json          size and SHA-256 of each of these, checked before a resume
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.errors import UserError
+from lmstudio_app.errors import UserError, is_out_of_memory
 from lmstudio_app.files import atomic_folder, require_free_space
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_VERSION = 1
-_PREFIX = "step-"
+_VERSION = 2
+_PREFIX, _DAMAGED = "step-", "damaged-"
+_STATE, _MANIFEST = "trainer.json", "manifest.json"
 
 
 @dataclass
@@ -40,11 +43,12 @@ class Position:
     logged_batches: int = 0
     train_seconds: float = 0.0
     examples: int = 0
+    data: str = ""  # fingerprint of the rows, for the question whether they are still the same
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
     """Whole checkpoints, the oldest first. Unfinished ones have another name and do not show."""
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if (path / "trainer.json").is_file())
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if (path / _STATE).is_file())
 
 
 def save_checkpoint(
@@ -72,34 +76,81 @@ def save_checkpoint(
         save_file(moments, temporary / "optimizer.safetensors")
         save_file(_random_states(), temporary / "rng.safetensors")
         state = {"version": _VERSION, "position": {**asdict(position), "loss_sum": float(position.loss_sum)}}
-        (temporary / "trainer.json").write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        (temporary / _STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
+        _write_manifest(temporary)
     for old in checkpoint_folders(folder)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
 
+def _write_manifest(folder: Path) -> None:
+    files = {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    (folder / _MANIFEST).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # without Python's lock
+
+
+def find_damage(folder: Path) -> str:
+    """What is wrong with the files of a checkpoint, by its manifest; empty when nothing is."""
+    try:
+        if json.loads((folder / _STATE).read_text(encoding="utf-8"))["version"] < 2:
+            return ""  # older checkpoints have no manifest
+        files = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["files"]
+        for name, entry in files.items():
+            path = folder / name
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
+                return f"{name} has changed"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _reason(error)
+    return ""
+
+
+def set_aside(folder: Path) -> Path:
+    """Rename a damaged checkpoint, so that it is no longer counted as the newest. Returns its new folder."""
+    target = folder.with_name(f"{_DAMAGED}{folder.name}")
+    if target.exists():
+        shutil.rmtree(target)
+    return folder.rename(target)
+
+
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
     """Restore model, optimizer and random states from one checkpoint folder; return the position.
 
-    Raises :class:`UserError` when the checkpoint is damaged or belongs to another model.
+    Raises :class:`UserError` when the checkpoint is damaged (see :func:`find_damage`, which tells without touching
+    the model) or belongs to another model.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file, load_model
 
     try:
-        state = json.loads((folder / "trainer.json").read_text(encoding="utf-8"))
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         load_model(model, folder / "model.safetensors", strict=True, device="cpu")
         _restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
         _restore_random_states(load_file(folder / "rng.safetensors"))
         known = {item.name for item in fields(Position)}
         return Position(**{key: value for key, value in state["position"].items() if key in known})
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
-            "The checkpoint {folder} cannot be read ({reason}).",
-            "Delete this checkpoint folder and resume again: the one before it is used.",
+            "The checkpoint {folder} does not fit this run's recipe ({reason}).",
+            "Take the recipe, the model and the data that the run began with, or start a new run.",
             folder=str(folder),
-            reason=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            reason=_reason(error),
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

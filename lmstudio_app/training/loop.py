@@ -15,7 +15,14 @@ from lmstudio_app.errors import Cancelled, UserError, as_user_error
 from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, Progress, StepLogged
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.saving import save_model
-from lmstudio_app.training.checkpoints import Position, checkpoint_folders, load_checkpoint, save_checkpoint
+from lmstudio_app.training.checkpoints import (
+    Position,
+    checkpoint_folders,
+    find_damage,
+    load_checkpoint,
+    save_checkpoint,
+    set_aside,
+)
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
 from lmstudio_app.training.session import Batch, Session, learning_rate_at, prepare_session
@@ -236,17 +243,45 @@ def _recording(run: RunFolder, ctx: JobContext) -> Iterator[JobContext]:
         raise
     except Exception as error:
         problem = as_user_error(error)
-        recording.emit(Failed(message=problem.message, remedy=problem.remedy, details=problem.details))
+        failed = Failed(message=problem.message, remedy=problem.remedy, details=problem.details)
+        with contextlib.suppress(OSError):  # the disk may be what failed; the first error is the one to tell
+            run.append(failed)
+        ctx.emit(failed)
         raise
     finally:
         run.close()
 
 
 def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
+    """Where to go on: at the newest checkpoint that is whole, or at the beginning when there never was one."""
     folders = checkpoint_folders(run.checkpoints)
     if not folders:
-        return Position()
-    position = load_checkpoint(folders[-1], session.loaded.model, session.optimizer)
+        return Position(data=session.fingerprint)
+    damage: dict[Path, str] = {}
+    for folder in reversed(folders):
+        ctx.check()
+        if not (reason := find_damage(folder)):
+            break
+        damage[folder] = reason
+    else:
+        raise UserError(
+            "No checkpoint of {folder} can be read ({reason}).",
+            "Start a new run with the same recipe.",
+            folder=str(run.path),
+            reason=damage[folders[-1]],
+        )
+    for damaged, reason in damage.items():
+        ctx.warn(
+            "The checkpoint {name} is damaged ({reason}); it is now called {aside}, and {used} is used.",
+            name=damaged.name,
+            reason=reason,
+            aside=set_aside(damaged).name,
+            used=folder.name,
+        )
+    position = load_checkpoint(folder, session.loaded.model, session.optimizer)
+    if position.data not in ("", session.fingerprint):
+        ctx.warn("The data is no longer what this run began with; it goes on with the data as it is now.")
+    position.data = session.fingerprint
     ctx.status("Going on after step {step}", step=position.step)
     return position
 

@@ -184,7 +184,10 @@ def is_running(folder: Path) -> bool:
     """Is the process that claimed this folder alive (and not another one that got its number)?"""
     try:
         claim = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
-        return bool(abs(psutil.Process(claim["pid"]).create_time() - claim["started"]) < 1.0)
+        process = psutil.Process(claim["pid"])
+        # a killed process that nobody waited for keeps its number, in a container for ever
+        is_dead = process.status() == psutil.STATUS_ZOMBIE
+        return bool(abs(process.create_time() - claim["started"]) < 1.0) and not is_dead
     except (OSError, ValueError, KeyError, TypeError, psutil.Error):
         return False
 

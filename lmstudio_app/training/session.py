@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data.batching import epoch_batches, sorted_batches
 from lmstudio_app.data.splits import DataSplits, prepare_data
 from lmstudio_app.devices import resolve_device, resolve_precision
+from lmstudio_app.events import Status
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
@@ -56,6 +58,11 @@ class Session:
     def config(self) -> TrainingConfig:
         return self.recipe.training
 
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The same for the same rows in the same order, as the model sees them."""
+        return f"{self.train_rows.fingerprint}+{self.eval_rows.fingerprint}"
+
     @property
     def steps_per_epoch(self) -> int:
         batches = math.ceil(len(self.train_rows) / self.config.batch_size)
@@ -76,6 +83,9 @@ class Session:
                 epoch=position.epoch,
                 group_by_length=self.config.group_by_length,
             )
+            if position.batch >= len(batches):  # the data has become shorter since the checkpoint
+                position.epoch, position.batch = position.epoch + 1, 0
+                continue
             while position.batch < len(batches):
                 rows = batches[position.batch : position.batch + size]
                 position.batch += len(rows)
@@ -109,6 +119,9 @@ def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
     card = read_card(resolve(recipe.model, ctx), recipe.model)  # a wrong model shows before the data is read
     ctx.status("Reading the data")
     splits = prepare_data(recipe.data, task.columns, ctx)
+    for problem in splits.report.problems:
+        if problem.severity != "info":
+            ctx.emit(Status(template=problem.template, parameters=dict(problem.parameters), warning=True))
     labels = task.label_names(splits.train, splits.eval, dict(enumerate(card.labels)) or None)
     ctx.check()
 
