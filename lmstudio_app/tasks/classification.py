@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data.batching import pad_features, sorted_batches
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.tasks.task import Label
 
 if TYPE_CHECKING:
@@ -156,10 +157,11 @@ class ClassificationMetrics:
 def predict_labels(
     loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, batch_size: int = 32
 ) -> Iterator[Label]:
-    """Probabilities softmax(logits) of each row's ``text``, in the rows' order.
+    """Probabilities of each row's ``text`` (with its ``pair``, where there is one), in the rows' order.
 
-    Rows are read ahead by 16 batches and sorted by length inside that window, so a file of any size streams.
-    Raises :class:`UserError` when the model has no classification head.
+    They are softmax(logits), or sigmoid(logits) for a model that was trained to give several labels at once. Rows are
+    read ahead by 16 batches and sorted by length inside that window, so a file of any size streams. Raises
+    :class:`UserError` when the model has no classification head, or one that gives a single number.
     """
     import numpy as np
     import torch
@@ -171,13 +173,20 @@ def predict_labels(
             model=loaded.reference,
         )
     model, tokenizer = loaded.model, loaded.tokenizer
-    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
-    limit = min(loaded.card.max_length or tokenizer.model_max_length, tokenizer.model_max_length)
+    names = loaded.labels
+    if len(names) < 2:
+        raise UserError(
+            "{model} gives one number and no labels.",
+            "Choose a sequence classification model with two labels or more.",
+            model=loaded.reference,
+        )
+    is_exclusive = model.config.problem_type != "multi_label_classification"
+    limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, tokenizer.model_max_length)
     source = iter(rows)
     while window := list(islice(source, batch_size * 16)):
         columns = {"text": [_text(row) for row in window]}
         if any("pair" in row for row in window):
-            columns["pair"] = [str(row.get("pair", "")) for row in window]
+            columns["pair"] = [str(row.get("pair") or "") for row in window]
         encoded = encode_texts(columns, tokenizer, names, limit)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
         results = np.zeros((len(window), len(names)), dtype=np.float32)
@@ -186,8 +195,8 @@ def predict_labels(
             features = [{name: values[row] for name, values in encoded.items()} for row in batch_rows]
             batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, tokenizer).items()}
             with torch.inference_mode():
-                logits = model(**batch).logits
-            results[batch_rows] = logits.float().softmax(-1).cpu().numpy()
+                logits = model(**batch).logits.float()
+            results[batch_rows] = (logits.softmax(-1) if is_exclusive else logits.sigmoid()).cpu().numpy()
         for scores in results:
             best = int(scores.argmax())
             yield Label(names[best], {name: float(score) for name, score in zip(names, scores, strict=True)})

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Label:
-    """The output of a classification: ``scores`` maps every label to its probability; they sum to 1."""
+    """The output of a classification: ``scores`` maps every label to its probability.
+
+    They sum to 1, unless the model was trained to give several labels at once.
+    """
 
     label: str
     scores: Mapping[str, float]

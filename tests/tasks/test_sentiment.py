@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import copy
+import dataclasses
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,7 @@ from datasets import Dataset
 
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import Control, JobContext
-from lmstudio_app.models.loading import LoadRequest, load_model
+from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model, quiet_transformers
 from lmstudio_app.tasks import find_task
 from lmstudio_app.tasks.classification import ClassificationMetrics, choose_label_names, label_ids
 from lmstudio_app.tasks.sentiment import SENTIMENT, label_names
@@ -94,11 +98,54 @@ def test_prediction_streams_and_stops(tiny_classifier: Path) -> None:
         list(outputs)
 
 
+def edited_classifier(tiny_classifier: Path, folder: Path, **config: object) -> LoadedModel:
+    """The tiny classifier with another ``config.json``."""
+    shutil.copytree(tiny_classifier, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **config}), encoding="utf-8")
+    return load_model(LoadRequest(str(folder), device="cpu"), JobContext())
+
+
+def test_several_labels_at_once_have_probabilities_of_their_own(tiny_classifier: Path, tmp_path: Path) -> None:
+    loaded = edited_classifier(tiny_classifier, tmp_path / "model", problem_type="multi_label_classification")
+    (output,) = SENTIMENT.predict(loaded, [{"text": "a film"}], JobContext(), 1)
+    with torch.inference_mode():
+        logits = loaded.model(**loaded.tokenizer("a film", return_tensors="pt")).logits[0]
+    assert list(output.scores.values()) == pytest.approx(logits.sigmoid().tolist(), abs=1e-6)
+
+
+def test_a_pair_is_read_and_may_be_missing(tiny_classifier: Path) -> None:
+    loaded = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
+    rows = [{"text": "a film", "pair": "a story"}, {"text": "a film", "pair": None}, {"text": "a film"}]
+    with_pair, without, missing = SENTIMENT.predict(loaded, rows, JobContext(), 4)
+    assert without == missing != with_pair
+
+
+def test_a_model_without_a_longest_text_reads_any(tiny_classifier: Path, tmp_path: Path) -> None:
+    """BLOOM numbers no positions, and its tokenizer may say that there is no limit."""
+    import transformers
+
+    folder = tmp_path / "bloom"
+    tokenizer = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext()).tokenizer
+    sizes = {"hidden_size": 32, "n_layer": 2, "n_head": 4, "vocab_size": len(tokenizer), "pad_token_id": 0}
+    with quiet_transformers():
+        transformers.BloomForSequenceClassification(transformers.BloomConfig(**sizes)).save_pretrained(folder)
+        tokenizer.model_max_length = int(1e30)
+        tokenizer.save_pretrained(folder)
+    loaded = load_model(LoadRequest(str(folder), device="cpu"), JobContext())
+    assert loaded.card.max_length == 0
+    assert len(list(SENTIMENT.predict(loaded, [{"text": "a film " * 300}, {"text": "a"}], JobContext(), 2))) == 2
+
+
 def test_what_cannot_be_predicted_is_told(tiny_encoder: Path, tiny_classifier: Path) -> None:
     encoder = load_model(LoadRequest(str(tiny_encoder), device="cpu"), JobContext())
     with pytest.raises(UserError, match="no classification head"):
         list(SENTIMENT.predict(encoder, [{"text": "x"}], JobContext(), 4))
     classifier = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
+    number = dataclasses.replace(classifier, model=copy.deepcopy(classifier.model))
+    number.model.config.id2label = {0: "score"}
+    with pytest.raises(UserError, match="one number"):
+        list(SENTIMENT.predict(number, [{"text": "x"}], JobContext(), 4))
     with pytest.raises(UserError, match="no text"):
         list(SENTIMENT.predict(classifier, [{"txt": "x"}], JobContext(), 4))
     with pytest.raises(UserError, match="no task"):
