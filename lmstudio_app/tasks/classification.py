@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from lmstudio_app.models.loading import LoadedModel
 
+_INTEGER = re.compile(r"-?\d+")
 WORST_EXAMPLES = 50  # how many misclassified rows an evaluation keeps
 MAX_CLASSES = 1000
 
@@ -35,7 +38,7 @@ def canonical(value: Any) -> str:
 def distinct_labels(*datasets: Dataset) -> list[str]:
     """Every label that occurs, sorted (numbers by value, then texts)."""
     found = {canonical(value) for dataset in datasets for value in dataset.unique("label")}
-    return sorted(found, key=lambda text: (0, int(text), "") if text.lstrip("-").isdigit() else (1, 0, text))
+    return sorted(found, key=lambda text: (0, int(text), "") if _INTEGER.fullmatch(text) else (1, 0, text))
 
 
 def choose_label_names(found: Sequence[str], id2label: Mapping[int, str] | None) -> tuple[str, ...]:
@@ -58,10 +61,12 @@ def choose_label_names(found: Sequence[str], id2label: Mapping[int, str] | None)
         )
     own = tuple(id2label[index] for index in sorted(id2label)) if id2label else ()
     if own and not _is_placeholder(own):
-        lowered = {name.lower() for name in own}
-        if all(label.lower() in lowered for label in found) or all(
-            label.isdigit() and int(label) < len(own) for label in found
-        ):
+        known = _ids_by_name(own)
+        if all(label in known or label.lower() in known for label in found):
+            return own
+        # as ids; but where a name is a number itself, 1 could be either
+        are_ids = all(_INTEGER.fullmatch(label) and 0 <= int(label) < len(own) for label in found)
+        if are_ids and not any(_INTEGER.fullmatch(name) for name in own):
             return own
     return tuple(found)
 
@@ -70,21 +75,29 @@ def _is_placeholder(names: Sequence[str]) -> bool:
     return all(name == f"LABEL_{index}" for index, name in enumerate(names))
 
 
+def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
+    """Ids of the names as they are, and of their small letters where only one name has these."""
+    lowered = collections.Counter(name.lower() for name in names)
+    ids = {name.lower(): index for index, name in enumerate(names) if lowered[name.lower()] == 1}
+    return ids | {name: index for index, name in enumerate(names)}
+
+
 def label_ids(values: Iterable[Any], names: Sequence[str]) -> list[int]:
     """Ids of raw labels, by name (case aside), else by number. Raises :class:`UserError` for any other."""
-    by_text = {str(index): index for index in range(len(names))}
-    by_text |= {name.lower(): index for index, name in enumerate(names)}
+    by_text = {str(index): index for index in range(len(names))} | _ids_by_name(names)
     ids = []
     for value in values:
         text = canonical(value)
-        if text.lower() not in by_text:
+        if text not in by_text:
+            text = text.lower()
+        if text not in by_text:
             raise UserError(
                 "The label {label} is none of the model's labels: {names}.",
                 "Correct the label, or start from a model without a head.",
-                label=text,
+                label=canonical(value),
                 names=", ".join(names),
             )
-        ids.append(by_text[text.lower()])
+        ids.append(by_text[text])
     return ids
 
 
@@ -95,11 +108,22 @@ def encode_texts(
     pair = {"text_pair": list(rows["pair"])} if "pair" in rows else {}
     encoded = tokenizer(list(rows["text"]), **pair, truncation=True, max_length=max_length, return_attention_mask=False)
     features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+    if not all(features["input_ids"]):  # a text without a token, for a tokenizer that frames texts with none
+        filler = _filler_id(tokenizer)
+        for name, fill in (("input_ids", filler), ("token_type_ids", 0)):
+            if name in features:
+                features[name] = [ids or [fill] for ids in features[name]]
     if not pair:
         features.pop("token_type_ids", None)  # all zero, which is the models' default
     if "label" in rows:
         features["labels"] = label_ids(rows["label"], names)
     return features
+
+
+def _filler_id(tokenizer: Any) -> int:
+    """The token that stands for an empty text; a model needs at least one."""
+    candidates = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id, 0)
+    return next(token for token in candidates if token is not None)
 
 
 def collate(features: Sequence[Mapping[str, Any]], tokenizer: Any) -> dict[str, torch.Tensor]:
