@@ -32,6 +32,11 @@ HEADS: tuple[tuple[str, str], ...] = (
     ("LMHeadModel", "causal-lm"),
 )
 HEADS_WITH_LABELS = frozenset({"sequence-classification", "token-classification"})
+# families that number the positions from pad_token_id + 1 on, so that not all of their positions hold a token
+_POSITIONS_BEHIND_PADDING = (
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "roberta-prelayernorm", "camembert", "xmod", "data2vec-text",
+    "mpnet", "longformer", "ibert", "luke", "esm", "markuplm", "layoutlmv3",
+)  # fmt: skip
 MAX_SENSIBLE_LENGTH = 100_000_000  # tokenizers write 1e30 for "no limit"
 
 
@@ -156,7 +161,10 @@ def read_card(folder: Path, reference: str = "") -> ModelCard:
     head = head_of(architecture)
     heads = _first_int(flat, "num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads")
     positions = _first_int(flat, "max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length")
-    limits = [limit for limit in (positions, _tokenizer_limit(folder)) if limit]
+    if flat.get("model_type") in _POSITIONS_BEHIND_PADDING and positions:
+        padding = flat.get("pad_token_id", 1)  # 1 is the default of these families
+        positions -= padding + 1 if isinstance(padding, int) else 0
+    limits = [limit for limit in (positions, _tokenizer_limit(folder)) if limit > 0]
     provenance = read_provenance(folder)
     return ModelCard(
         reference=reference or str(folder),

@@ -136,6 +136,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
         ctx.status("Loading the weights of {name}", name=name)
         model = _load_weights(folder, config, head, dtype, request, card, ctx)
         _check_vocabulary(model, tokenizer, folder)
+        _agree_on_padding(model, tokenizer)
     ctx.check()
     if device.type != "cpu":
         ctx.status("Moving {name} to {device}", name=name, device=str(device))
@@ -210,8 +211,7 @@ def _set_labels(config: Any, request: LoadRequest, card: ModelCard, head: str) -
         raise UserError("A classification needs at least two labels.", "Check the label column of the data.")
     config.id2label = dict(enumerate(request.labels))
     config.label2id = {label: index for index, label in enumerate(request.labels)}
-    if head != card.head or len(card.labels) != len(request.labels):
-        config.problem_type = None  # the old head's loss says nothing about the new one
+    config.problem_type = None  # named labels are classes, whatever loss the old head was trained with
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -329,6 +329,22 @@ def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
         largest=max(tokenizer.get_vocab().values()),
         rows=rows,
     )
+
+
+def _agree_on_padding(model: Any, tokenizer: Any) -> None:
+    """Give both the same padding token. Decoders were pretrained without one and take their end-of-text token.
+
+    A decoder with a classification head finds the last token of a text by looking for padding.
+    """
+    config = model.config.get_text_config()
+    if tokenizer.pad_token_id is None:
+        known = (config.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
+        chosen = next((token for token in known if isinstance(token, int) and token >= 0), None)
+        if chosen is None:
+            return
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(chosen)
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def _exceeds(tokenizer: Any, rows: int) -> bool:
