@@ -40,6 +40,12 @@ _MAGIC = {
 DataSource = str | Path | Sequence[Any] | Mapping[str, Any]
 
 
+def _is_option(key: str, value: Any) -> bool:
+    if key == "names" and isinstance(value, list | tuple):
+        return all(isinstance(name, str) for name in value)
+    return value is None or (key != "names" and isinstance(value, bool if key == "header" else str))
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How a file is read; None means: find out.
@@ -80,7 +86,15 @@ class ReadOptions:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
                 raise UserError("There is no reading option {key}.", "Did you mean {near}?", key=key, near=near)
-        return cls(**{**values, "names": tuple(values.get("names", ()))})
+            if not _is_option(key, values[key]):
+                remedy = {"header": "Write true or false.", "names": "Write a list of column names."}
+                raise UserError(
+                    "The reading option {key} cannot be {value}.",
+                    remedy.get(key, "Write a text, in quotation marks if it is a number."),
+                    key=key,
+                    value=str(values[key]),
+                )
+        return cls(**{**values, "names": tuple(values.get("names") or ())})
 
     def to_dict(self) -> dict[str, Any]:
         """Only what differs from "find out"."""

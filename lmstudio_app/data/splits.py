@@ -43,6 +43,13 @@ _TRAIN, _EVAL = "train.arrow", "eval.arrow"
 _ROWS_LISTED = 20
 
 
+def _is_source(value: Any) -> bool:
+    if value is None or isinstance(value, str | Path):
+        return True
+    files = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, Sequence | Mapping) and all(isinstance(file, str | Path) for file in files)
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """The ``data`` section of a recipe. Files are relative to the recipe's folder."""
@@ -92,6 +99,24 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.train:
             raise UserError("The recipe names no training data.", "Set data.train to a bundled data set or a file.")
+        if not self.eval:
+            object.__setattr__(self, "eval", None)  # an empty text or list in a recipe means none, too
+        for name, source in (("data.train", self.train), ("data.eval", self.eval)):
+            if not _is_source(source):
+                raise UserError(
+                    "{name} is {value}.",
+                    "Name a bundled data set, a file, or a list of files.",
+                    name=name,
+                    value=str(source),
+                )
+        for name, column in self.columns.items():
+            if not isinstance(column, str):
+                raise UserError(
+                    "data.columns.{name} is {value}.",
+                    "Name one column, in quotation marks if it is a number.",
+                    name=name,
+                    value=str(column),
+                )
         if self.eval is None and not 0 < self.eval_fraction < 1:
             raise UserError(
                 "data.eval_fraction is {value}.",
@@ -164,9 +189,10 @@ def prepare_data(
         ctx.status("Preparing training and evaluation rows")
         train, evaluation, report = plan_splits(config, wanted, tables, ctx)
         label = _label_name(wanted, train.columns)
+        texts = [spec.name for spec in wanted if spec.type == "text" and spec.name in train.columns]
         with atomic_folder(folder) as temporary:
             for side, name in ((train, _TRAIN), (evaluation, _EVAL)):
-                _write(side, label, temporary / name, ctx)
+                _write(side, texts, label, temporary / name, ctx)
             (temporary / arrow_tables.META).write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")
     values = json.loads((folder / arrow_tables.META).read_text(encoding="utf-8"))
     return DataSplits(
@@ -364,7 +390,7 @@ def _choose(side: _Side, label: str | None, config: DataConfig) -> Any:
     return by_code[side.texts]
 
 
-def _write(side: _Side, label: str | None, path: Path, ctx: JobContext) -> None:
+def _write(side: _Side, texts: Sequence[str], label: str | None, path: Path, ctx: JobContext) -> None:
     """Stream the chosen rows and columns into a new Arrow file, a batch at a time."""
     import numpy as np
     import pyarrow as pa
@@ -374,6 +400,7 @@ def _write(side: _Side, label: str | None, path: Path, ctx: JobContext) -> None:
     kept = np.zeros(source.num_rows, dtype=bool)
     kept[side.rows] = True
     types = {name: source.schema.field(column).type for name, column in side.columns.items()}
+    types |= {name: pa.string() for name in texts}  # numbers in a text column are texts, too
     if label is not None:
         types[label] = _label_type(side.column(label))
     schema = pa.schema(list(types.items()))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -17,10 +19,12 @@ from typing import Any
 
 import yaml
 
+from lmstudio_app.data.catalog import bundled_data_sets
 from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_write_text
+from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.tasks import find_task
 from lmstudio_app.training.strategies import STRATEGIES
 
@@ -58,6 +62,8 @@ def check_options(config: Any, section: str) -> None:
                 "{name} cannot be {value}.", "Choose one of: {choices}.",
                 name=name, value=value, choices=", ".join(meta["choices"]),
             )  # fmt: skip
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError("{name} is {value}.", "It must be a finite number.", name=name, value=value)
         low, high = meta.get("minimum"), meta.get("maximum")
         if low is not None and value < low:
             raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
@@ -215,11 +221,11 @@ def _anchor(value: Any, base: Path) -> Any:
         return [_anchor(item, base) for item in value]
     if isinstance(value, Mapping):
         return {key: _anchor(item, base) for key, item in value.items()}
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or value in bundled_data_sets() or value in load_catalog():
         return value
     for path in (base / Path(value).expanduser(), Path(value).expanduser()):
         if path.exists():
-            return str(path.resolve())
+            return os.path.abspath(path)  # a symbolic link keeps its name, which tells the format
     return value
 
 
@@ -228,6 +234,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError("There is no recipe file {path}.", "Check the path.", path=str(path)) from None
+    except IsADirectoryError:
+        raise UserError("{path} is a folder, not a recipe.", "Name the YAML file in it.", path=str(path)) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(
             "The recipe {path} is not valid YAML: {reason}.",
@@ -247,11 +255,20 @@ def set_key(values: dict[str, Any], override: str) -> None:
         raise UserError("{text} is not of the form key=value.", "Write for example training.epochs=1.", text=override)
     *sections, last = key.strip().split(".")
     for section in sections:
-        inner = values.setdefault(section, {})
-        if not isinstance(inner, dict):
+        if values.get(section) is None:  # absent, or written without anything below it
+            values[section] = {}
+        if not isinstance(values[section], dict):
             raise UserError("{key} has no key below it.", "Set {key} itself.", key=section)
-        values = inner
-    values[last] = yaml.safe_load(text)
+        values = values[section]
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(
+            "The value of {key} is not valid YAML: {text}.",
+            "Put it in quotation marks, for example '{key}=\"…\"'.",
+            key=key.strip(),
+            text=text,
+        ) from error
 
 
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
@@ -262,7 +279,7 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     known = [item.name for item in dataclasses.fields(cls)]
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
+            near = _nearest(cls, str(key))
             raise UserError(
                 "The recipe has an unknown key {key}.",
                 "Did you mean {near}? The keys there are: {known}.",
@@ -270,20 +287,35 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
             )  # fmt: skip
     arguments = {}
     for item in dataclasses.fields(cls):
-        if item.name in values:
+        is_blank = values.get(item.name) is None and item.name in ("output", "columns", "options", "eval")
+        if item.name in values and not is_blank:
             arguments[item.name] = _convert(hints[item.name], values[item.name], f"{prefix}{item.name}")
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
             raise UserError("The recipe has no {name}.", "Add the key {name}.", name=f"{prefix}{item.name}")
     return cls(**arguments)
 
 
+def _nearest(cls: type, key: str) -> str:
+    """The name of a field of ``cls`` or, when it is spelt the same, of a section of it: ``training.epochs``."""
+    hints = typing.get_type_hints(cls)
+    for item in dataclasses.fields(cls):
+        section = hints[item.name]
+        if dataclasses.is_dataclass(section) and key in (inner.name for inner in dataclasses.fields(section)):
+            return f"{item.name}.{key}"
+    return difflib.get_close_matches(key, [item.name for item in dataclasses.fields(cls)], n=1, cutoff=0.0)[0]
+
+
 def _convert(hint: Any, value: Any, name: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return build(typing.cast(type, hint), {} if value is None else value, f"{name}.")
+    if isinstance(value, bool) and hint in (float, int):
+        raise _wrong_type(name, value, "a number")
+    if hint is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)  # a folder may be called 2024
     try:
-        if hint is float and not isinstance(value, bool):
+        if hint is float:
             return float(value)  # YAML reads 5e-5 as a string
-        if hint is int and not isinstance(value, bool) and float(value).is_integer():
+        if hint is int and float(value).is_integer():
             return int(float(value))
     except (TypeError, ValueError, OverflowError):
         raise _wrong_type(name, value, "a number") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -217,3 +218,10 @@ def test_optional_inputs_may_be_absent_or_empty(tmp_path: Path) -> None:
     pair = ColumnSpec("pair", "Second text", "", required=False)
     path = write(tmp_path / "t.tsv", rows_of(10))
     assert prepare_data(DataConfig(str(path)), (*WANTED, pair), JobContext()).train.column_names == ["text", "label"]
+
+
+def test_numbers_in_a_text_column_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.jsonl"
+    path.write_text("".join(json.dumps({"text": n, "label": n % 2}) + "\n" for n in range(40)))
+    splits = prepare_data(DataConfig(str(path)), WANTED, JobContext())
+    assert all(isinstance(text, str) for side in (splits.train, splits.eval) for text in side["text"])

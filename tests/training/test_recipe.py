@@ -93,3 +93,67 @@ def test_paths_are_relative_to_the_recipe(tmp_path: Path) -> None:
     assert recipe.data.train == [str(tmp_path / "rows.csv")]
     assert recipe.data.eval == "uci-imdb"
     assert recipe.model == "starter:encoder"
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("task: sentiment\nmodel: m\ndata:\n  train: d.csv\n  columns:\n  eval:\ntraining:\noutput:\n")
+    return path
+
+
+def test_sections_with_nothing_below_them_are_as_if_absent(plain: Path) -> None:
+    recipe = Recipe.load(plain, ["training.epochs=2", "data.columns.text=review"])
+    assert (recipe.training.epochs, recipe.data.columns, recipe.output) == (2.0, {"text": "review"}, "")
+    assert Recipe.load(plain).data.eval is None
+    assert Recipe.load(plain, ["data.eval=''"]).data.eval is None
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epochs=[1", "not valid YAML"),
+        ("training.epochs=.nan", "finite"),
+        ("training.learning_rate=.inf", "finite"),
+        ("training.epochs=true", "a number"),
+        ("training.batch_size=yes", "a number"),
+        ("epochs=1", "Did you mean training.epochs"),
+        ("data.train=5", "data.train is 5"),
+        ("data.train=[1, 2]", "list of files"),
+        ("data.train=[[a.csv]]", "list of files"),
+        ("data.eval=5", "data.eval is 5"),
+        ("data.columns={text: 5}", "data.columns.text is 5"),
+        ("data.options={names: 5}", "list of column names"),
+        ("data.options={names: [5]}", "list of column names"),
+        ("data.options={delimiter: 5}", "in quotation marks"),
+        ("data.options={header: maybe}", "true or false"),
+        ("data.options={encoding: [utf-8]}", "in quotation marks"),
+    ],
+)
+def test_odd_values_are_told_in_a_sentence(plain: Path, override: str, words: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Recipe.load(plain, [override])
+    assert words in caught.value.one_line()
+
+
+def test_a_name_that_is_a_number_is_a_text(plain: Path) -> None:
+    assert Recipe.load(plain, ["model=2024"]).model == "2024"
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder"):
+        Recipe.load(tmp_path)
+
+
+def test_a_bundled_name_means_the_bundled_data_whatever_lies_beside_the_recipe(plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "uci-sentiment").mkdir()
+    (tmp_path / "starter:encoder").mkdir()
+    recipe = Recipe.load(plain, ["data.train=uci-sentiment", "model=starter:encoder"])
+    assert (recipe.data.train, recipe.model) == ("uci-sentiment", "starter:encoder")
+
+
+def test_a_symbolic_link_keeps_its_name(plain: Path, tmp_path: Path) -> None:
+    """The hub's cache links train.tsv to a blob without a suffix; the suffix tells the format."""
+    (tmp_path / "blob").write_text("text\tlabel\nfine\t1\n")
+    (tmp_path / "train.tsv").symlink_to("blob")
+    assert Recipe.load(plain, ["data.train=train.tsv"]).data.train == str(tmp_path / "train.tsv")
