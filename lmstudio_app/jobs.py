@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from lmstudio_app.errors import Cancelled
 from lmstudio_app.events import Event, Progress, Status
@@ -26,19 +26,26 @@ class Control:
         self._stopping = threading.Event()
         self._running = threading.Event()
         self._running.set()
+        self._pausing = threading.Lock()  # so that no pause falls between an end and its waking up
 
     def cancel(self) -> None:
         """Unwind with :class:`Cancelled` at the next check. A training leaves a resumable run."""
-        self._cancelled.set()
-        self._running.set()
+        self._end(self._cancelled)
 
     def stop(self) -> None:
         """End in good order at the next step: what exists so far is the result ("stop and save")."""
-        self._stopping.set()
-        self._running.set()
+        self._end(self._stopping)
+
+    def _end(self, switch: threading.Event) -> None:
+        with self._pausing:
+            switch.set()
+            self._running.set()
 
     def pause(self) -> None:
-        self._running.clear()
+        """Wait at the next check. A job that is to end is not held up any more."""
+        with self._pausing:
+            if not (self.cancelled or self.stopping):
+                self._running.clear()
 
     def resume(self) -> None:
         self._running.set()
@@ -98,17 +105,12 @@ class JobContext:
         meter.update(total)
 
 
-class _Reports(Protocol):
-    def emit(self, event: Event) -> None: ...
-    def check(self) -> None: ...
-
-
 class Meter:
     """Turns a count into :class:`Progress` events with rate and ETA, at most ten a second; each update checks."""
 
     interval = 0.1  # seconds between two events
 
-    def __init__(self, ctx: _Reports, total: float | None, unit: str) -> None:
+    def __init__(self, ctx: JobContext, total: float | None, unit: str) -> None:
         self._ctx = ctx
         self.total = total
         self.unit = unit

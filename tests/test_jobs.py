@@ -36,6 +36,15 @@ def test_stop_is_no_cancel() -> None:
     assert not ctx.control.cancelled
 
 
+@pytest.mark.parametrize("end", ["cancel", "stop"])
+def test_a_job_that_is_to_end_is_not_paused(end: str) -> None:
+    """Else a pause that comes a moment later would keep it from ending for ever."""
+    control = Control()
+    getattr(control, end)()
+    control.pause()
+    assert not control.paused
+
+
 @pytest.mark.parametrize("wake", ["resume", "cancel", "stop"])
 def test_a_paused_job_waits_until_it_is_woken(wake: str) -> None:
     control = Control()
