@@ -141,9 +141,9 @@ def from_json(line: str) -> Event:
     Raises ``ValueError`` for a line that is no event.
     """
     data = json.loads(line)
-    if not isinstance(data, dict) or data.get("event") not in EVENT_TYPES:
+    cls = EVENT_TYPES.get(str(data.get("event"))) if isinstance(data, dict) else None
+    if cls is None:
         raise ValueError(f"not an event: {line[:80]!r}")
-    cls = EVENT_TYPES[data["event"]]
     known = {item.name: item for item in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
     for name, value in data.items():
@@ -155,4 +155,7 @@ def from_json(line: str) -> Event:
         elif is_float and isinstance(value, dict):
             value = {key: _FROM_WORD.get(item, item) if isinstance(item, str) else item for key, item in value.items()}
         values[name] = value
-    return cls(**values)
+    try:
+        return cls(**values)
+    except TypeError as error:  # a field is missing
+        raise ValueError(f"not an event: {error}") from None

@@ -69,6 +69,8 @@ class Settings:
         try:
             data = json.loads(self.path.read_text(encoding="utf-8"))
             version, values = int(data.get("version", 0)), dict(data.get("values", {}))
+            if version < 0:
+                raise ValueError(version)
         except (ValueError, TypeError, AttributeError):
             os.replace(self.path, self.path.with_name(self.path.name + ".bad"))
             return

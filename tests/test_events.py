@@ -86,7 +86,9 @@ def test_fields_of_a_newer_version_are_dropped() -> None:
     assert from_json(line) == STEP
 
 
-@pytest.mark.parametrize("line", ["[]", "{}", '{"event": "invented"}', "3"])
+@pytest.mark.parametrize(
+    "line", ["[]", "{}", '{"event": "invented"}', "3", '{"event": []}', '{"event": "step", "step": 1}']
+)
 def test_a_line_that_is_no_event_is_a_value_error(line: str) -> None:
     with pytest.raises(ValueError, match="not an event"):
         from_json(line)

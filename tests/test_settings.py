@@ -39,7 +39,7 @@ def test_none_is_a_value_of_its_own() -> None:
     assert Settings().get("a", "default") is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": "x"}', '{"values": 3}', "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"version": "x"}', '{"values": 3}', '{"version": -1}', "\x00"])
 def test_an_unreadable_file_is_set_aside(content: str) -> None:
     path = Settings().path
     path.write_text(content)
