@@ -207,18 +207,11 @@ def _fast_lengths(backend: Any, batch: list[str]) -> list[int]:
     """Lengths by the Rust tokenizer itself: no Python lists of ids are built.
 
     Truncation and padding that an earlier call left switched on are counted out rather than switched off: the
-    tokenizer may be at work in another thread.
+    tokenizer may be at work in another thread, which may also switch them at any moment. (Nobody here uses a stride.)
     """
-    truncation = backend.truncation
-    encodings = backend.encode_batch_fast(batch)
-    if truncation is None:
-        return [sum(encoding.attention_mask) for encoding in encodings]
     return [
-        sum(_content(part) for part in (encoding, *encoding.overflowing))
-        - truncation["stride"] * len(encoding.overflowing)
-        + sum(encoding.attention_mask)
-        - _content(encoding)
-        for encoding in encodings
+        sum(encoding.attention_mask) + sum(_content(part) for part in encoding.overflowing)
+        for encoding in backend.encode_batch_fast(batch)
     ]
 
 
