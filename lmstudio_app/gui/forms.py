@@ -83,6 +83,9 @@ class DataclassForm(QWidget):
                     grid = basic if item.metadata.get("basic") else advanced
                     self._add_field(grid, name, item, hints[item.name], titles.get(name, {}))
         self._grids = (basic, advanced)
+        shown_first = [e.widget for e in self._editors.values() if basic.indexOf(e.widget) >= 0]
+        if shown_first:
+            self.setTabOrder(shown_first[-1], self._advanced.button)
         self._align()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)

@@ -427,6 +427,31 @@ def test_cells_are_copied_whole_and_empty_ones_are_marked(
     assert QGuiApplication.clipboard().text() == f"{long}\t1"
 
 
+def test_the_keyboard_comes_through_from_top_to_bottom(qtbot: Any, make_tab: Callable[[], DataTab]) -> None:
+    tab = make_tab()
+    settle(qtbot, tab)
+    form, view = tab.panel.form, tab.view
+    expected = [
+        tab.panel.open_button,
+        tab.panel.list,
+        form.column_box("text"),
+        form.column_box("label"),
+        form.eval_box,
+        form.fraction,
+        form.deduplicate,
+        form.reading.button,
+        view.continue_button,
+        button(tab, "deduplicate"),
+        view.preview,
+    ]
+    stops, widget = [], tab.panel.open_button
+    for _ in range(500):
+        if widget in expected and widget not in stops:
+            stops.append(widget)
+        widget = widget.nextInFocusChain()
+    assert stops == expected
+
+
 def test_files_leave_the_list_with_delete(qtbot: Any, make_tab: Callable[[], DataTab], put: Any) -> None:
     tab = make_tab()
     settle(qtbot, tab, put("gone.csv", table_text()))

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtGui import QContextMenuEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QMenu
 from pytestqt.qtbot import QtBot
 
 from lmstudio_app.gui.dialogs import ErrorDialog
@@ -252,6 +253,20 @@ def test_a_remembered_model_is_taken_off_the_list(
     assert states(tab) == {STARTER: "away", "org/name": "away"}
 
 
+@pytest.mark.qt_log_ignore(r"does not support (raise\(\)|grabbing)")  # Qt without a display, of every menu
+def test_a_remembered_model_is_taken_off_the_list_with_the_mouse(qtbot: QtBot, tab: ModelTab) -> None:
+    tab.open_reference("org/name")
+    models = tab.chooser.list
+    spot = models.visualRect(models.currentIndex()).center()
+    reason = QContextMenuEvent.Reason.Mouse
+    QApplication.sendEvent(models.viewport(), QContextMenuEvent(reason, spot, models.viewport().mapToGlobal(spot)))
+    (menu,) = models.findChildren(QMenu)
+    (action,) = menu.actions()
+    action.trigger()
+    menu.close()
+    assert states(tab) == {STARTER: "away"}
+
+
 def test_a_dropped_folder_is_loaded(qtbot: QtBot, tab: ModelTab, tiny_encoder: Path) -> None:
     mime = QMimeData()
     mime.setUrls([QUrl.fromLocalFile(str(tiny_encoder / "model.safetensors"))])
@@ -312,8 +327,6 @@ def test_nothing_is_cut_off(
 
 
 def test_headings_and_hints_follow_the_size_of_the_text(qtbot: QtBot, tab: ModelTab) -> None:
-    from PySide6.QtWidgets import QApplication
-
     from lmstudio_app.gui.theme import Theme
 
     look = Theme(QApplication.instance(), tab._settings)

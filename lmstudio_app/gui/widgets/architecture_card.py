@@ -128,7 +128,7 @@ class ArchitectureCard(QWidget):
         grid.setHorizontalSpacing(theme.em(self, 1))
         grid.setVerticalSpacing(theme.em(self, 0.5))
         for number, (key, caption, tip) in enumerate(specs):
-            figure = Figure(caption, tip, frame)
+            figure = Figure(caption, tip, frame, characters=9)
             self.figures[key] = figure
             grid.addWidget(figure, number // COLUMNS, number % COLUMNS)
             grid.setColumnStretch(number % COLUMNS, 1)

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.disclosure import Disclosure
+from lmstudio_app.gui.widgets.focus import insert_stops
 
 _PART, _OPEN, _FILE = "part", "open", "file"
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "cp932", "cp949", "cp1252", "cp1251", "latin-1")
@@ -118,6 +119,7 @@ class DataForm(QWidget):
             box.currentIndexChanged.connect(self._on_column_changed)
             self._boxes[spec.name] = box
             self._row(row, title, box, spec.help)
+        insert_stops(self._boxes.values(), before=self.eval_box)
 
     def column_box(self, name: str) -> QComboBox:
         return self._boxes[name]

@@ -41,6 +41,7 @@ class DataView(QWidget):
         self._charts_wanted = False
         self.classes: ClassBalanceChart | None = None
         self.lengths: LengthHistogram | None = None
+        heading = self._build_heading()  # built from top to bottom, so that the keyboard comes through in this order
         self.problem_list = ProblemList(self)
         self.problem_list.fix_requested.connect(self.fix_requested)
         self.problem_list.line_requested.connect(self.line_requested)
@@ -51,7 +52,7 @@ class DataView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
-        layout.addLayout(self._build_heading())
+        layout.addLayout(heading)
         layout.addWidget(self.problem_list)
         layout.addWidget(self._stack_holder, 1)
 

@@ -39,6 +39,7 @@ class DistributionChart(QFrame):
         self._readout.setForegroundRole(self._readout.palette().ColorRole.PlaceholderText)
         self.plot = pg.PlotWidget(self)
         self.plot.setFrameShape(QFrame.Shape.NoFrame)
+        self.plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no key does anything there
         self.plot.setMinimumHeight(theme.em(self, 4))
         item = self.plot.getPlotItem()
         item.hideButtons()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QTimer
 from PySide6.QtGui import QFont, QPalette, QResizeEvent
@@ -15,12 +15,13 @@ from lmstudio_app.gui.widgets.value_label import ValueLabel
 
 
 class Figure(QWidget):
-    def __init__(self, caption: str, tip: str, parent: QWidget | None = None) -> None:
+    def __init__(self, caption: str, tip: str, parent: QWidget | None = None, *, characters: float = 6.5) -> None:
+        """``characters`` is the room that the value is given."""
         super().__init__(parent)
         self._caption = ElidedLabel(self)
         FontScale(self._caption, 0.85)
         self._caption.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        self._value = ValueLabel(9, self)
+        self._value = ValueLabel(characters, self)
         FontScale(self._value, 1.15, QFont.Weight.DemiBold)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -37,7 +38,7 @@ class Figure(QWidget):
             self.setAccessibleName(f"{self._caption.text()}: {text}")
 
     def needed_width(self) -> int:
-        """Pixels that hold the caption and nine characters of the value."""
+        """Pixels that hold the caption and an ordinary value."""
         caption = self._caption.fontMetrics().horizontalAdvance(self._caption.text())
         return max(caption, self._value.sizeHint().width())
 
@@ -52,9 +53,18 @@ class Figure(QWidget):
 
 
 class FigureRow(QFrame):
-    """``specs`` are (key, caption, tooltip). Two rows, or more, where one has no room for the values."""
+    """``specs`` are (key, caption, tooltip). Two rows, or more, where one has no room for the values.
 
-    def __init__(self, specs: Sequence[tuple[str, str, str]], parent: QWidget | None = None) -> None:
+    ``characters`` gives other room to some values.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[tuple[str, str, str]],
+        parent: QWidget | None = None,
+        *,
+        characters: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setProperty("card", True)
         self._grid = QGridLayout(self)
@@ -65,28 +75,36 @@ class FigureRow(QFrame):
         self._columns = 0
         self.figures: dict[str, Figure] = {}
         for key, caption, tip in specs:
-            self.figures[key] = Figure(caption, tip, self)
+            self.figures[key] = Figure(caption, tip, self, characters=(characters or {}).get(key, 6.5))
         self._lay_out(len(specs))
 
     def _lay_out(self, columns: int) -> None:
         if columns == self._columns:
             return
-        for column in range(max(columns, self._columns)):
-            self._grid.setColumnStretch(column, 1 if column < columns else 0)
+        for column in range(columns, self._columns):
+            self._grid.setColumnStretch(column, 0)
         self._columns = columns
         for number, figure in enumerate(self.figures.values()):
             self._grid.addWidget(figure, number // columns, number % columns)
+        for column, width in enumerate(self._needed_widths(columns)):
+            self._grid.setColumnStretch(column, width)
+
+    def _needed_widths(self, columns: int) -> list[int]:
+        widths = [figure.needed_width() for figure in self.figures.values()]
+        return [max(widths[column::columns]) for column in range(columns)]
 
     def _fit(self) -> None:
         """As few rows as there is room for, filled evenly."""
         if not self.figures:
             return
         spacing = self._grid.horizontalSpacing()
-        needed = max(figure.needed_width() for figure in self.figures.values()) + spacing
         margins = self._grid.contentsMargins()
-        room = self.contentsRect().width() - margins.left() - margins.right() + spacing
-        rows = -(-len(self.figures) // max(1, room // needed))
-        self._lay_out(-(-len(self.figures) // rows))
+        room = self.contentsRect().width() - margins.left() - margins.right()
+        for rows in range(1, len(self.figures) + 1):
+            columns = -(-len(self.figures) // rows)
+            if sum(self._needed_widths(columns)) + spacing * (columns - 1) <= room:
+                break
+        self._lay_out(columns)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

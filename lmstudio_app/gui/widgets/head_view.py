@@ -38,6 +38,7 @@ class HeadView(QFrame):
         layout.addLayout(self._build_header())
         layout.addWidget(self.readout)
         layout.addWidget(self.heatmap, 1)
+        self.setTabOrder(self.save, self.heatmap)
 
     def _build_header(self) -> QHBoxLayout:
         self.layer = self._make_spin(self.tr("Layer"), self.tr("Layers are counted from 0, the one next to the input"))

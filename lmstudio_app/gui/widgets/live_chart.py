@@ -102,6 +102,7 @@ class LiveChart(QFrame):
         self._pg = pg
         self._plot = pg.PlotWidget(self, enableMenu=False)
         self._plot.setFrameShape(QFrame.Shape.NoFrame)
+        self._plot.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # no key does anything there
         self._plot.setAccessibleName(self.accessibleName())
         layout = self.layout()
         assert isinstance(layout, QVBoxLayout)

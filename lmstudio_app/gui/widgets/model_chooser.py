@@ -41,6 +41,20 @@ class ModelChooser(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._devices: tuple[DeviceChoice, ...] = ()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(theme.em(self, 0.5))
+        heading = Heading(self.tr("Choose a model"), self)
+        self.folder_button = QPushButton(self.tr("Open folder…"), self)
+        self._explain(
+            self.folder_button,
+            self.tr("Add a folder with config.json, model.safetensors and a tokenizer. You can also drop it here."),
+        )
+        self.folder_button.clicked.connect(self.folder_requested)
+        top = QHBoxLayout()
+        top.addWidget(heading, 1)
+        top.addWidget(self.folder_button)
+        layout.addLayout(top)
         self.list = ModelList(self)
         self.list.set_guide(
             [
@@ -64,20 +78,6 @@ class ModelChooser(QWidget):
                 ),
             ]
         )
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(theme.em(self, 0.5))
-        heading = Heading(self.tr("Choose a model"), self)
-        self.folder_button = QPushButton(self.tr("Open folder…"), self)
-        self._explain(
-            self.folder_button,
-            self.tr("Add a folder with config.json, model.safetensors and a tokenizer. You can also drop it here."),
-        )
-        self.folder_button.clicked.connect(self.folder_requested)
-        top = QHBoxLayout()
-        top.addWidget(heading, 1)
-        top.addWidget(self.folder_button)
-        layout.addLayout(top)
         layout.addWidget(self.list, 1)
         layout.addLayout(self._build_hub_field())
         layout.addWidget(self._build_run_options())

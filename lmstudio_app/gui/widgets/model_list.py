@@ -15,8 +15,26 @@ from PySide6.QtCore import (
     Qt,
     Signal,
 )
-from PySide6.QtGui import QFont, QFontMetricsF, QKeyEvent, QPainter, QPaintEvent, QPalette, QPen
-from PySide6.QtWidgets import QAbstractItemView, QListView, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
+from PySide6.QtGui import (
+    QContextMenuEvent,
+    QFont,
+    QFontMetricsF,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+)
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QListView,
+    QMenu,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QWidget,
+)
 
 from lmstudio_app.gui import theme
 
@@ -251,6 +269,21 @@ class ModelList(QListView):
                     painter.setPen(colours[number % 2])
                     painter.drawText(place, wrapped, words)
                 return
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """What the Delete key does, for those who look for it with the mouse (or with the menu key)."""
+        by_keyboard = event.reason() == QContextMenuEvent.Reason.Keyboard
+        index = self.currentIndex() if by_keyboard else self.indexAt(event.pos())
+        row = index.data(_ROW) if index.isValid() else None
+        if row is None or not row.removable:
+            return
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        action = menu.addAction(self.tr("Take off the list"))
+        action.setShortcut(QKeySequence(Qt.Key.Key_Delete))
+        action.triggered.connect(lambda: self.removed.emit(row.reference))
+        place = self.viewport().mapToGlobal(self.visualRect(index).center()) if by_keyboard else event.globalPos()
+        menu.popup(place)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         row = self.currentIndex().data(_ROW)

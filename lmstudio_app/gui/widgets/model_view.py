@@ -129,6 +129,7 @@ class ModelView(QWidget):
         area = QScrollArea(self)
         area.setWidget(widget)
         area.setWidgetResizable(True)
+        area.setAccessibleName(self.tr("What the model is"))
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         return area

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.data.problems import Problem, fix_title
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.focus import insert_stops
 
 _VISIBLE = 3.4  # problems seen at once; the rest scrolls
 
@@ -138,6 +139,7 @@ class ProblemList(QFrame):
         self._area = QScrollArea(self)
         self._area.setWidgetResizable(True)
         self._area.setFrameShape(QFrame.Shape.NoFrame)
+        self._area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._area.viewport().setAutoFillBackground(False)
         self._inside = QWidget()
@@ -171,6 +173,7 @@ class ProblemList(QFrame):
             self._column.insertWidget(position, row)
             row.fix_requested.connect(self.fix_requested)
             row.line_requested.connect(self.line_requested)
+        insert_stops((button for row in self.rows for button in row.buttons.values()), before=self)
         self.setVisible(bool(problems))
         self._fit()
 

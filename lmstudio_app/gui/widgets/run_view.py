@@ -43,9 +43,8 @@ class RunView(QWidget):
         self._shown_evaluations = -1
         self._last_figures = 0.0
         self._hint = ""
-        self.charts = TrainingCharts(settings, self)
-        self.results = ResultsView(self)
-        self.figures = FigureRow(self._figure_specs(), self)
+        chooser = self._build_chooser()  # built from top to bottom, so that the keyboard comes through in this order
+        self.figures = FigureRow(self._figure_specs(), self, characters={"step": 9})
         self._status = ElidedLabel(self)
         self._status.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self._bar = QTabBar(self)
@@ -56,10 +55,12 @@ class RunView(QWidget):
         self._bar.setTabToolTip(1, self.tr("What it came to: metrics, confusion matrix, worst examples"))
         self._bar.setDrawBase(False)
         self._bar.setExpanding(False)
+        self.charts = TrainingCharts(settings, self)
+        self.results = ResultsView(self)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
-        layout.addLayout(self._build_chooser())
+        layout.addLayout(chooser)
         layout.addWidget(self.figures)
         row = QHBoxLayout()
         row.addWidget(self._bar)

@@ -158,6 +158,7 @@ class TrainingCharts(QWidget):
         self._all = QPushButton(self.tr("Show all"), self)
         self._all.setToolTip(self.tr("Undo zooming: the wheel zooms, dragging moves"))
         self._all.setAccessibleName(self.tr("Show the whole run"))
+        self.setTabOrder(self._slider, self._log)
         row = QHBoxLayout()
         axis_label = QLabel(self.tr("Axis"), self)
         axis_label.setBuddy(self._axis)

@@ -102,9 +102,9 @@ class Readings(QWidget):
             for item in self._readings
         ]
         shown = len(widths)
-        while shown > 1 and sum(widths[:shown]) + line * (shown - 1) > self.width():
+        while shown and sum(widths[:shown]) + line * (shown - 1) > self.width():
             shown -= 1
-        x = self.width() - sum(widths[:shown]) - line * (shown - 1)
+        x = self.width() - sum(widths[:shown]) - line * max(shown - 1, 0)
         text, muted = self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette())
         for item, width in zip(self._readings[:shown], widths, strict=False):
             left = x
