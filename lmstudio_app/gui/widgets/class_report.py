@@ -39,13 +39,13 @@ class ClassReport(QTableWidget):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setShowGrid(False)
         self.setWordWrap(False)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.verticalHeader().hide()
         RowHeight(self, _ROW)
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.horizontalScrollBar().rangeChanged.connect(self._fit)
         self._fit()
 
     @staticmethod
@@ -76,6 +76,8 @@ class ClassReport(QTableWidget):
     def sizeHint(self) -> QSize:
         rows = min(max(self.rowCount(), 1), _VISIBLE)
         height = self.horizontalHeader().sizeHint().height() + rows * theme.em(self, _ROW)
+        bar = self.horizontalScrollBar()
+        height += bar.sizeHint().height() if bar.maximum() > 0 else 0
         return QSize(theme.characters(self, 36), height + 2)
 
     def minimumSizeHint(self) -> QSize:

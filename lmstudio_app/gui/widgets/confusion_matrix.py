@@ -96,11 +96,9 @@ class ConfusionMatrix(QWidget):
         metrics = QFontMetricsF(self.font())
         painter.setFont(self.font())
         painter.setPen(theme.muted(self.palette()))
-        painter.drawText(
-            QRectF(grid.left(), 0, max(grid.width(), line * 8), line * 1.2),
-            Qt.AlignmentFlag.AlignLeft,
-            self.tr("The model said"),
-        )
+        room = QRectF(grid.left(), 0, self.width() - grid.left(), line * 1.2)
+        said = metrics.elidedText(self.tr("The model said"), Qt.TextElideMode.ElideRight, room.width())
+        painter.drawText(room, Qt.AlignmentFlag.AlignLeft, said)
         painter.save()
         painter.translate(QPointF(0, grid.bottom()))
         painter.rotate(-90)

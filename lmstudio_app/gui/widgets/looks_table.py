@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QAbstractTableModel, QEvent, QModelIndex, QPersistentModelIndex, QSize, Qt, Signal
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView, QWidget
 
 from lmstudio_app.gui import theme
@@ -102,6 +102,10 @@ class LooksTable(QTableView):
     def set_weights(self, weights: npt.NDArray[np.float32], queries: Sequence[str], keys: Sequence[str]) -> None:
         """Float32 ``[query, key]`` of one head, and the labels of its tokens."""
         self.looks.set_weights(weights, queries, keys)
+
+    def sizeHint(self) -> QSize:
+        """It takes the room that is left; what it would like must not make the page around it scroll."""
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
     def _on_row_changed(self, current: QModelIndex) -> None:
         if current.isValid():
