@@ -157,7 +157,11 @@ def read_attention(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: Jo
     capture(reader, _inputs(reader, encoded.inputs, device), set(layers), layers[-1], store.receive, ctx.check)
     found = store.found()
     if not found:
-        raise UserError("This model has no attention in the layers {layers}.", layers=_list(layers))
+        raise UserError(
+            "This model has no attention in the layers {layers}.",
+            "Choose other layers, or a model whose layers all attend.",
+            layers=_list(layers),
+        )
     tokens = encoded.tokens
     return AttentionMaps(
         tuple(AttentionMap(kind, layer, weights, tokens, tokens) for layer, weights in found), encoded.dropped
