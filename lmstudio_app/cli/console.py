@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import shlex
 import signal
+import subprocess
 import sys
 import types
 from collections.abc import Callable, Iterator
 
-from lmstudio_app.events import Evaluated, Event, Progress, Status, StepLogged, TextChunk, to_json
+from lmstudio_app.events import Evaluated, Event, Finished, Progress, Status, StepLogged, TextChunk, to_json
 from lmstudio_app.files import format_bytes
 from lmstudio_app.jobs import Control, JobContext
 
@@ -20,6 +24,10 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _quoted(path: str) -> str:
+    return subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)
 
 
 def _amount(value: float, unit: str) -> str:
@@ -52,24 +60,31 @@ def describe(event: Event) -> str | None:
         case Evaluated():
             values = "  ".join(f"{name} {value:.4f}" for name, value in event.metrics.items())
             return f"evaluated at step {event.step}: {values}"
+        case Finished(state="interrupted", result={"run_folder": folder}):
+            return f"go on with: lmstudio-app train --run-dir {_quoted(folder)} --resume"
     return None
 
 
 class ConsolePrinter:
-    """``--json``: every event is one line on stdout. Otherwise sentences on stderr, progress rewritten in place."""
+    """``--json``: every event is one line on stdout. Otherwise sentences on stderr, progress rewritten in place.
 
-    def __init__(self, *, json: bool) -> None:
+    ``on_closed`` is called when nobody reads stdout any longer (``… | head -1``); nothing is written after that.
+    """
+
+    def __init__(self, *, json: bool, on_closed: Callable[[], None] = lambda: None) -> None:
         self._json = json
+        self._on_closed = on_closed
         self._open_line = False
+        self._out = sys.stdout  # as it is now: while a job runs, what libraries print goes elsewhere
+        if json and isinstance(self._out, io.TextIOWrapper):
+            self._out.reconfigure(encoding="utf-8")
 
     def __call__(self, event: Event) -> None:
         if self._json:
-            sys.stdout.write(to_json(event) + "\n")
-            sys.stdout.flush()
+            self._write(to_json(event) + "\n")
             return
         if isinstance(event, TextChunk):
-            sys.stdout.write(event.text)
-            sys.stdout.flush()
+            self._write(event.text)
             return
         line = describe(event)
         if line is None:
@@ -82,15 +97,35 @@ class ConsolePrinter:
         sys.stderr.flush()
         self._open_line = in_place
 
+    def _write(self, text: str) -> None:
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except BrokenPipeError:
+            # the rest, and what Python flushes at its end, goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            self._on_closed()
+
     def close(self) -> None:
         if self._open_line:
             sys.stderr.write("\n")
             self._open_line = False
 
 
+def _signals() -> list[signal.Signals]:
+    """Those that ask a process to end. Under ``nohup`` a closed terminal does not ask."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
+
+
 @contextlib.contextmanager
 def console_context(*, json: bool = False) -> Iterator[JobContext]:
-    """A context whose first Ctrl+C (or SIGTERM) cancels in good order; the second ends at once."""
+    """A context whose first Ctrl+C (or SIGTERM, or a closed terminal) cancels in good order; the second ends at once.
+
+    Until it ends, stdout belongs to the events: what a library prints goes to stderr.
+    """
     control = Control()
 
     def _on_signal(number: int, frame: types.FrameType | None) -> None:
@@ -98,12 +133,13 @@ def console_context(*, json: bool = False) -> Iterator[JobContext]:
             raise KeyboardInterrupt
         control.cancel()
 
-    printer = ConsolePrinter(json=json)
+    printer = ConsolePrinter(json=json, on_closed=control.cancel)
     previous: dict[int, Callable[[int, types.FrameType | None], object] | int | None] = {
-        number: signal.signal(number, _on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, _on_signal) for number in _signals()
     }
     try:
-        yield JobContext(printer, control)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield JobContext(printer, control)
     finally:
         printer.close()
         for number, handler in previous.items():
