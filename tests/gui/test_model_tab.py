@@ -19,6 +19,7 @@ from lmstudio_app.gui.model_queries import DeviceChoice
 from lmstudio_app.gui.tabs.model import ModelTab
 from lmstudio_app.models.loading import LoadedModel
 from lmstudio_app.models.references import install_folder
+from lmstudio_app.models.saving import save_model
 from tests.hub_server import HubServer, serve_hub
 
 STARTER = "starter:encoder"
@@ -251,6 +252,22 @@ def test_a_remembered_model_is_taken_off_the_list(
     assert tiny_encoder.is_dir()
     qtbot.keyClick(tab.chooser.list, Qt.Key.Key_Delete)
     assert states(tab) == {STARTER: "away", "org/name": "away"}
+
+
+def test_a_trained_model_is_listed_by_its_title(
+    qtbot: QtBot, tab: ModelTab, tiny_classifier: Path, tmp_path: Path
+) -> None:
+    tab.open_reference(str(tiny_classifier))
+    loaded = load(qtbot, tab)
+    trained = tmp_path / "20260101-run" / "final"
+    save_model(trained, loaded.model, loaded.tokenizer, provenance={"title": "My judge"})
+    tab.open_reference(str(trained))
+    load(qtbot, tab)
+    tab.open_reference(str(tiny_classifier))
+    load(qtbot, tab)
+    titles = {row.reference: row.title for row in tab.chooser.list.rows if row.reference}
+    assert titles[str(trained)] == "My judge"
+    assert titles[str(tiny_classifier)] == "tiny-classifier"
 
 
 @pytest.mark.qt_log_ignore(r"does not support (raise\(\)|grabbing)")  # Qt without a display, of every menu

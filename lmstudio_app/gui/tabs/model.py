@@ -198,7 +198,9 @@ class ModelTab(QWidget):
     def _folder_row(self, reference: str) -> ModelRow:
         tip = self.tr("{folder}\nDelete takes it off the list; the files stay.").format(folder=reference)
         path = Path(reference)
-        name = f"{path.parent.name}/{path.name}" if path.name == "final" else path.name
+        name = self._settings.get("model.titles", {}).get(reference)  # what it was called when it was last loaded
+        if not name:
+            name = f"{path.parent.name}/{path.name}" if path.name == "final" else path.name
         if self._loaded is not None and self._loaded.reference == reference:
             return ModelRow(name, reference, reference, "loaded", self.tr("Loaded"), tip, removable=True)
         if is_present(reference):
@@ -211,6 +213,13 @@ class ModelTab(QWidget):
     def _remember(self, reference: str) -> None:
         recent = [ref for ref in self._settings.get("model.recent", []) if ref != reference]
         self._settings.set("model.recent", [reference, *recent][:REMEMBERED])
+
+    def _remember_title(self, loaded: LoadedModel) -> None:
+        titles = self._settings.get("model.titles", {})
+        kept = {ref: title for ref, title in titles.items() if ref in self._settings.get("model.recent", [])}
+        if loaded.card.title:
+            kept[loaded.reference] = loaded.card.title
+        self._settings.set("model.titles", kept)
 
     def _on_removed(self, reference: str) -> None:
         self._settings.set("model.recent", [r for r in self._settings.get("model.recent", []) if r != reference])
@@ -298,6 +307,7 @@ class ModelTab(QWidget):
 
     def _on_loaded(self, loaded: Any) -> None:
         self._loaded = loaded
+        self._remember_title(loaded)
         self.view.set_loaded(loaded, "")
         if loaded.reference == self.reference:
             self.view.show_card(loaded.card)
