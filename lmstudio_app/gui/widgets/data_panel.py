@@ -53,7 +53,7 @@ class DataPanel(QWidget):
                 ),
                 (
                     self.tr("For example"),
-                    self.tr("text, label\nA great film., positive\nTwo lost hours., negative"),
+                    self.tr("text, label\nA great film, positive\nTwo lost hours, negative"),
                 ),
                 (
                     self.tr("How much of it?"),

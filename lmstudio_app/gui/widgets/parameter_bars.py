@@ -41,7 +41,7 @@ class ParameterBars(QWidget):
             "embedding": (self.tr("Embedding"), self.tr("The table that turns tokens into vectors")),
             "attention": (self.tr("Attention"), self.tr("What decides which token looks at which")),
             "feed-forward": (self.tr("Feed-forward"), self.tr("What works on every token by itself")),
-            "norm": (self.tr("Norms"), self.tr("What keeps the numbers in a steady range between the layers")),
+            "norm": (self.tr("Norms"), self.tr("What keeps the numbers in a steady range")),
             "pooler": (self.tr("Pooler"), self.tr("What sums a whole text up in one vector")),
             "head": (self.tr("Head"), self.tr("The last layers, made for a task")),
             "other": (self.tr("Other"), self.tr("Everything else")),
