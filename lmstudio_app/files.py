@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +41,18 @@ def _beside(target: Path, suffix: str) -> Path:
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target``; on a clean exit it is synced and renamed over ``target``.
 
-    The file has the mode of the one it replaces; a new one has what the umask allows.
+    The file has the mode of the one it replaces; a new one has what the umask allows. A symbolic link stays one, and
+    what is no file (``/dev/null``, a pipe) is written to and never replaced.
     """
+    if target.is_dir():  # told now, not after an hour of work
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if target.exists() and not target.is_file():
+        with tempfile.TemporaryDirectory() as folder:
+            yield (collected := Path(folder) / "collected")
+            with collected.open("rb") as source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+        return
+    target = Path(os.path.realpath(target)) if target.is_symlink() else target
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(target, ".part")
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))

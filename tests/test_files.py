@@ -114,3 +114,24 @@ def test_what_a_killed_process_left_is_swept_away_and_what_it_moved_aside_comes_
         assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden.txt", "model"]
         assert (target / "file.txt").read_text() == "old"
     sweep(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and links of POSIX")
+def test_what_is_no_file_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe, link, real = tmp_path / "pipe", tmp_path / "link.txt", tmp_path / "real" / "file.txt"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    atomic_write_text(pipe, "through the pipe")
+    assert reader.communicate(timeout=10)[0] == b"through the pipe"
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    link.symlink_to(real)
+    for text in ("first", "second"):
+        atomic_write_text(link, text)
+        assert link.is_symlink()
+        assert real.read_text() == text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.txt", "pipe", "real"]
+
+
+def test_a_folder_is_told_before_the_work_begins(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), atomic_path(tmp_path):
+        pytest.fail("nothing is written")
