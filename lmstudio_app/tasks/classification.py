@@ -229,4 +229,6 @@ def predict_labels(
 def _text(row: Mapping[str, Any]) -> str:
     if not isinstance(row.get("text"), str):
         raise UserError("A row has no text: {row}.", 'Each row needs {{"text": …}}.', row=str(dict(row))[:120])
-    return str(row["text"])
+    text: str = row["text"]
+    # JSON can hold half a character, and no tokenizer takes one
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

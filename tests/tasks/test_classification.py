@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.tasks.classification import choose_label_names, distinct_labels, encode_texts, label_ids
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.loading import LoadRequest, load_model
+from lmstudio_app.tasks.classification import (
+    choose_label_names,
+    distinct_labels,
+    encode_texts,
+    label_ids,
+    predict_labels,
+)
 
 
 def dataset(*labels: Any) -> Any:
@@ -59,3 +68,10 @@ def test_a_text_without_a_token_becomes_one() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
     encoded = encode_texts({"text": ["", "good", "  "]}, tokenizer, (), 8)
     assert encoded["input_ids"] == [[0], [1], [0]]
+
+
+def test_half_a_character_in_a_text_is_judged_as_an_unknown_one(tiny_classifier: Path) -> None:
+    loaded = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
+    rows = [{"text": "\ud83d good"}, {"text": "\ufffd good"}]
+    half, unknown = predict_labels(loaded, rows, JobContext())
+    assert half.scores == unknown.scores
