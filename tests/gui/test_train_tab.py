@@ -251,6 +251,37 @@ def test_a_cancelled_run_is_resumed_where_it_was(ready: TrainTab, qtbot) -> None
     assert not ready.view._resume.isEnabled()
 
 
+def test_a_stopped_run_goes_on_when_it_is_resumed(ready: TrainTab, make_tab, qtbot) -> None:
+    """Also after a restart of the app, and after one more stop; "stop and save" is no end."""
+    ready.panel.form.set_values({"training.epochs": 6.0})
+    handle = ready.start()
+    assert handle is not None
+    qtbot.waitUntil(lambda: len(ready.view.curves.steps) > 2, timeout=60_000)
+    with qtbot.waitSignal(handle.finished, timeout=60_000):
+        qtbot.mouseClick(ready.panel.stop_button, Qt.MouseButton.LeftButton)
+    later = make_tab()
+    qtbot.waitUntil(lambda: later.view._resume.isEnabled())
+    (run,) = list_runs()
+    assert run.state == "stopped"
+    before = len(later.view.curves.steps)
+    assert before == run.step
+    for is_last in (False, True):
+        qtbot.waitUntil(lambda: later.view._resume.isEnabled())
+        qtbot.mouseClick(later.view._resume, Qt.MouseButton.LeftButton)
+        again = later._handle
+        assert again is not None
+        if not is_last:
+            qtbot.waitUntil(lambda: len(later.view.curves.steps) > before + 2, timeout=60_000)
+            qtbot.mouseClick(later.panel.stop_button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: later._handle is None, timeout=60_000)
+        qtbot.waitUntil(lambda: not later._services.query_runner.busy)
+    (run,) = list_runs()
+    assert run.state == "finished"
+    assert len(later.view.curves.steps) == run.total_steps
+    assert list(later.view.curves.steps.column("step")) == list(range(1, run.total_steps + 1))
+    assert later.view.results._try.isEnabled()
+
+
 def test_a_recipe_that_fails_leaves_the_tab_ready_for_the_next(ready: TrainTab, tmp_path: Path, qtbot) -> None:
     errors = []
     ready._services.training_runner.job_failed.connect(lambda handle, error: errors.append(error))
