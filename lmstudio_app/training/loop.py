@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -300,12 +300,29 @@ def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext)
 
 def _provenance(session: Session, evaluation: Evaluated) -> dict[str, Any]:
     recipe = session.recipe
+    values = recipe.to_dict()
+    values["data"] |= {"train": _names(recipe.data.train), "eval": _names(recipe.data.eval)}
     return {
-        "title": f"{session.loaded.card.title or recipe.model} · {session.task.name}",
+        "title": f"{session.loaded.card.title or Path(recipe.model).name} · {session.task.name}",
         "base_model": recipe.model,
         "task": recipe.task,
-        "data": str(recipe.data.train),
+        "data": ", ".join(_flat(values["data"]["train"])),
         "license": session.loaded.card.license,
         "metrics": evaluation.metrics,
-        "recipe": recipe.to_dict(),
+        "recipe": values,
     }
+
+
+def _names(source: Any) -> Any:
+    """Files by their names alone: a model that is given away tells nothing about the folders of its maker."""
+    if isinstance(source, Mapping):
+        return {key: _names(value) for key, value in source.items()}
+    if isinstance(source, list | tuple):
+        return [_names(value) for value in source]
+    return Path(source).name if source else source
+
+
+def _flat(names: Any) -> list[str]:
+    if isinstance(names, Mapping):
+        return list(names.values())
+    return [names] if isinstance(names, str) else list(names)

@@ -209,3 +209,14 @@ def test_the_learning_rate_rises_and_falls_as_its_schedule_says(schedule: str) -
     assert rates[10:] == sorted(rates[10:], reverse=True)
     middle = {"linear": 0.5, "cosine": 0.5, "constant": 1.0}[schedule]
     assert rates[55] == pytest.approx(middle)
+
+
+def test_a_trained_model_tells_no_folder_of_its_maker(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    recipe = make_recipe(epochs=0.1)
+    result = train(TrainRequest(recipe, tmp_path / "run"), JobContext())
+    folder = str(Path(recipe.data.train).parent)
+    readme = (result.model_folder / "README.md").read_text()
+    assert "train.jsonl" in readme
+    assert folder not in readme
+    provenance = json.loads((result.model_folder / "provenance.json").read_text())
+    assert provenance["recipe"]["data"]["train"] == "train.jsonl"
