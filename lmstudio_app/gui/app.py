@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from lmstudio_app import __version__
+from lmstudio_app import __version__, settings
 from lmstudio_app.assets import resource
 from lmstudio_app.display import display_problem, missing_library_problem
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] = ()) -> int:
     if sys.platform == "win32":
         import torch  # noqa: F401 - after Qt its libraries may fail to load there (torch 2.9 and later)
     try:
-        from PySide6.QtCore import QTimer
+        from PySide6.QtCore import QSettings, QTimer
         from PySide6.QtGui import QIcon
         from PySide6.QtWidgets import QApplication
     except ImportError as error:
@@ -42,6 +42,8 @@ def main(argv: Sequence[str] = ()) -> int:
     from lmstudio_app.gui.main_window import MainWindow
     from lmstudio_app.gui.reporting import ExceptionReporter, LogFile
 
+    # Qt's own file dialog remembers its folders; deleting the app's folder is to undo that, too
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, str(settings.home() / "qt"))
     app = QApplication([sys.argv[0], *argv])
     app.setApplicationName("lmstudio-app")
     app.setApplicationDisplayName("lmstudio-app")

@@ -141,7 +141,8 @@ class JobHandle(QObject):
     def pause(self) -> None:
         if self.running and not self.paused:
             self._ticket.control.pause()
-            self.paused_changed.emit(True)
+            if self.paused:  # a job that is already ending does not pause
+                self.paused_changed.emit(True)
 
     def resume(self) -> None:
         if self.paused:
