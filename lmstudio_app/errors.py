@@ -89,9 +89,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    if not isinstance(error, RuntimeError):
+    if not isinstance(error, RuntimeError | ImportError):
         return False
     text = str(error).lower()
+    if isinstance(error, ImportError):  # a library that cannot be brought into memory
+        return "failed to map segment" in text or "cannot allocate memory" in text
     return any(words in text for words in ("out of memory", "allocate memory", "bad_alloc"))
 
 

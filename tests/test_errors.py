@@ -36,6 +36,7 @@ def test_a_user_error_keeps_its_words_and_gains_a_traceback() -> None:
         MemoryError(),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("std::bad_alloc"),
+        ImportError("libstdc++.so.6: failed to map segment from shared object"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
         type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory."),
