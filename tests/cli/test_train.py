@@ -279,3 +279,18 @@ def test_training_tells_what_is_odd_about_the_data(
     options = ["--run-dir", str(tmp_path / "run"), "--set", "data.eval=train.jsonl", "training.epochs=0.01"]
     assert main(["train", str(recipe), *options]) == 0
     assert "80 of 80 evaluation rows have a text that is also in the training data" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_the_command_is_there_has_no_traceback() -> None:
+    code = (
+        "import builtins, runpy, sys\n"
+        "original = builtins.__import__\n"
+        "def importing(name, *rest):\n"
+        "    if name == 'lmstudio_app.cli': raise KeyboardInterrupt\n"
+        "    return original(name, *rest)\n"
+        "builtins.__import__ = importing\n"
+        "sys.argv = ['lmstudio-app', 'train', 'recipe.yaml']\n"
+        "runpy.run_module('lmstudio_app', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
