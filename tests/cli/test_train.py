@@ -283,14 +283,15 @@ def test_training_tells_what_is_odd_about_the_data(
 
 def test_ctrl_c_before_the_command_is_there_has_no_traceback() -> None:
     code = (
-        "import builtins, runpy, sys\n"
+        "import builtins, sys\n"
+        "from lmstudio_app.__main__ import main\n"
         "original = builtins.__import__\n"
-        "def importing(name, *rest):\n"
+        "def importing(name, *rest, **named):\n"
         "    if name == 'lmstudio_app.cli': raise KeyboardInterrupt\n"
-        "    return original(name, *rest)\n"
+        "    return original(name, *rest, **named)\n"
         "builtins.__import__ = importing\n"
         "sys.argv = ['lmstudio-app', 'train', 'recipe.yaml']\n"
-        "runpy.run_module('lmstudio_app', run_name='__main__')"
+        "sys.exit(main())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
