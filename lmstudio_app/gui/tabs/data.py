@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QSplitter, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from lmstudio_app.data.catalog import bundled_data_sets
 from lmstudio_app.data.problems import Problem
@@ -23,6 +23,7 @@ from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.data_panel import DataPanel
 from lmstudio_app.gui.widgets.data_view import DataView
+from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.rejected_dialog import RejectedDialog
 from lmstudio_app.tasks import TASKS, find_task
 
@@ -54,16 +55,7 @@ class DataTab(QWidget):
         self._rest.timeout.connect(self._check)
         self.panel = DataPanel(self)
         self.view = DataView(self._settings, self)
-        self._splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        self._splitter.addWidget(self.panel)
-        self._splitter.addWidget(self.view)
-        self._splitter.setStretchFactor(1, 1)
-        self._splitter.setChildrenCollapsible(False)
-        self._splitter.setHandleWidth(theme.em(self, 0.6))
-        margin = theme.em(self, 0.7)
-        layout = QHBoxLayout(self)
-        layout.setContentsMargins(margin, margin, margin, margin // 2)
-        layout.addWidget(self._splitter)
+        self._splitter = fill_with_panes(self, self.panel, self.view)
         self.setAcceptDrops(True)
         self._restore()
         self._connect()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QHideEvent, QShowEvent
-from PySide6.QtWidgets import QFileDialog, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress, Status
@@ -20,6 +20,7 @@ from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.model_chooser import ModelChooser
 from lmstudio_app.gui.widgets.model_list import ModelRow
 from lmstudio_app.gui.widgets.model_view import ModelView
+from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.libraries import is_loaded
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.models.installed import list_models
@@ -52,16 +53,7 @@ class ModelTab(QWidget):
         self._device_timer.timeout.connect(self._ask_devices)
         self.chooser = ModelChooser(self)
         self.view = ModelView(self)
-        self._splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        self._splitter.addWidget(self.chooser)
-        self._splitter.addWidget(self.view)
-        self._splitter.setStretchFactor(1, 1)
-        self._splitter.setChildrenCollapsible(False)
-        self._splitter.setHandleWidth(theme.em(self, 0.6))
-        margin = theme.em(self, 0.7)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(margin, margin, margin, margin // 2)
-        layout.addWidget(self._splitter)
+        self._splitter = fill_with_panes(self, self.chooser, self.view)
         self.setAcceptDrops(True)
         self._restore()
         self._connect()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status, StepLogged
@@ -22,6 +22,7 @@ from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets import recipe_panel
+from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
 
 if TYPE_CHECKING:
@@ -57,16 +58,7 @@ class TrainTab(QWidget):
         self.panel = RecipePanel(self)
         self._right = QWidget(self)
         QVBoxLayout(self._right).setContentsMargins(0, 0, 0, 0)
-        self._splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        self._splitter.addWidget(self.panel)
-        self._splitter.addWidget(self._right)
-        self._splitter.setStretchFactor(1, 1)
-        self._splitter.setChildrenCollapsible(False)
-        self._splitter.setHandleWidth(theme.em(self, 0.6))
-        margin = theme.em(self, 0.7)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(margin, margin, margin, margin // 2)
-        layout.addWidget(self._splitter)
+        self._splitter = fill_with_panes(self, self.panel, self._right)
         self.panel.restore(
             self._settings.get("train.recipe", {}), advanced_open=bool(self._settings.get("train.advanced", False))
         )

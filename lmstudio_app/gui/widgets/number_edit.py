@@ -32,15 +32,8 @@ def neighbour(value: float, direction: int) -> float:
     return max(g for g in grid if g < value * (1 - 1e-9))
 
 
-class IntegerEdit(QSpinBox):
-    """A spin box that ignores the wheel unless it has the focus, so that scrolling a form changes nothing."""
-
-    def __init__(self, minimum: float | None, maximum: float | None, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        low = -_LARGEST_INT if minimum is None else int(minimum)
-        high = _LARGEST_INT if maximum is None else min(int(maximum), _LARGEST_INT)
-        self.setRange(low, high)
-        self.setAccelerated(True)
+class _FormField:
+    """Ignores the wheel unless it has the focus, so that scrolling a form changes nothing; one width for all."""
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         if self.hasFocus():
@@ -55,7 +48,18 @@ class IntegerEdit(QSpinBox):
         return self.minimumSizeHint()
 
 
-class FloatEdit(QAbstractSpinBox):
+class IntegerEdit(_FormField, QSpinBox):
+    """A whole number."""
+
+    def __init__(self, minimum: float | None, maximum: float | None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        low = -_LARGEST_INT if minimum is None else int(minimum)
+        high = _LARGEST_INT if maximum is None else min(int(maximum), _LARGEST_INT)
+        self.setRange(low, high)
+        self.setAccelerated(True)
+
+
+class FloatEdit(_FormField, QAbstractSpinBox):
     """A real number in plain or scientific notation.
 
     ``logarithmic`` numbers step through 1, 2, 5, 10, …; the others by a twentieth of their range.
@@ -136,15 +140,3 @@ class FloatEdit(QAbstractSpinBox):
                 value = round(value + math.copysign(step, steps), 10)
         self.set_value(value)
         self.selectAll()
-
-    def wheelEvent(self, event: QWheelEvent) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(theme.characters(self, 12), super().minimumSizeHint().height())
-
-    def sizeHint(self) -> QSize:
-        return self.minimumSizeHint()
