@@ -71,7 +71,8 @@ class DistributionChart(QFrame):
         self.setAccessibleName(f"{self._title.text()}: {text}")
         self.plot.setAccessibleName(self.accessibleName())
 
-    def _style_axes(self) -> None:
+    def redraw(self) -> None:
+        """Give the plot the palette's colours and the font; a chart adds its bars."""
         pg, colours = self._pg, theme.chart_colours(self.palette())
         self.plot.setBackground(colours.background)
         font = QFont(self.font())
@@ -82,9 +83,6 @@ class DistributionChart(QFrame):
             axis.setTextPen(pg.mkPen(colours.text))
             axis.setTickFont(font)
         self.plot.getPlotItem().getAxis("left").setGrid(60)
-
-    def redraw(self) -> None:
-        raise NotImplementedError
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -140,7 +138,7 @@ class ClassBalanceChart(DistributionChart):
         return sorted(most, key=lambda name: (not name.lstrip("-").isdigit(), name.zfill(12)))
 
     def redraw(self) -> None:
-        self._style_axes()
+        super().redraw()
         labels = self.labels
         colours = theme.chart_colours(self.palette()).series
         rows = sum(self._train.values()) + sum(self._eval.values())
@@ -213,7 +211,7 @@ class LengthHistogram(DistributionChart):
         return int(np.quantile(self._lengths, 0.95, method="inverted_cdf")) if len(self._lengths) else 0
 
     def redraw(self) -> None:
-        self._style_axes()
+        super().redraw()
         colours = theme.chart_colours(self.palette())
         gap = 0.06 * float(self._edges[1] - self._edges[0]) if len(self._edges) else 0.0
         pen = self._pg.mkPen(None)
