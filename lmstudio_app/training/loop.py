@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.devices import freed_memory_kept, memory_in_use
-from lmstudio_app.errors import Cancelled, UserError, as_user_error
-from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, Progress, StepLogged
+from lmstudio_app.errors import Cancelled, UserError
+from lmstudio_app.events import CheckpointSaved, Evaluated, Finished, StepLogged
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.saving import save_model
 from lmstudio_app.training.checkpoints import (
@@ -24,6 +24,7 @@ from lmstudio_app.training.checkpoints import (
     set_aside,
 )
 from lmstudio_app.training.recipe import Recipe
+from lmstudio_app.training.recording import recording
 from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
 from lmstudio_app.training.session import Batch, Session, learning_rate_at, prepare_session
 
@@ -57,7 +58,7 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
     exception leaves the last checkpoint. All three leave a run that can be resumed.
     """
     run = _open(request)
-    with _recording(run, ctx) as ctx:
+    with recording(run, ctx) as ctx:
         session = prepare_session(run.recipe, ctx)
         position = _restore(session, run, ctx)
         try:
@@ -223,33 +224,6 @@ def _open(request: TrainRequest) -> RunFolder:
     if request.run_folder is None:
         raise UserError("There is no run to resume.", "Name its folder.")
     return reopen_run(request.run_folder)
-
-
-@contextlib.contextmanager
-def _recording(run: RunFolder, ctx: JobContext) -> Iterator[JobContext]:
-    """A context whose events also go to the run's ``events.jsonl``; it notes how the run ended."""
-    run.open()
-
-    def _emit(event: Event) -> None:
-        if not isinstance(event, Progress):
-            run.append(event)
-        ctx.emit(event)
-
-    recording = JobContext(_emit, ctx.control)
-    try:
-        yield recording
-    except Cancelled:
-        recording.emit(Finished(state="interrupted", result={"run_folder": str(run.path)}))
-        raise
-    except Exception as error:
-        problem = as_user_error(error)
-        failed = Failed(message=problem.message, remedy=problem.remedy, details=problem.details)
-        with contextlib.suppress(OSError):  # the disk may be what failed; the first error is the one to tell
-            run.append(failed)
-        ctx.emit(failed)
-        raise
-    finally:
-        run.close()
 
 
 def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:

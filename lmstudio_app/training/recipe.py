@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,50 +24,11 @@ from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_write_text
 from lmstudio_app.models.catalog import load_catalog
+from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks import find_task
 from lmstudio_app.training.strategies import STRATEGIES
 
 SCHEDULES = ("linear", "cosine", "constant")
-
-
-def option(
-    default: Any,
-    title: str,
-    help: str,
-    *,
-    basic: bool = False,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: Sequence[str] | None = None,
-) -> Any:
-    """A dataclass field with what a form needs: title, help line, limits or choices, shown first or folded."""
-    metadata = {
-        "title": title,
-        "help": help,
-        "basic": basic,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": tuple(choices) if choices else None,
-    }
-    return field(default=default, metadata=metadata)
-
-
-def check_options(config: Any, section: str) -> None:
-    """Check every field of a frozen dataclass against its metadata. Raises :class:`UserError`."""
-    for item in dataclasses.fields(config):
-        value, meta, name = getattr(config, item.name), item.metadata, f"{section}.{item.name}"
-        if meta.get("choices") and value not in meta["choices"]:
-            raise UserError(
-                "{name} cannot be {value}.", "Choose one of: {choices}.",
-                name=name, value=value, choices=", ".join(meta["choices"]),
-            )  # fmt: skip
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError("{name} is {value}.", "It must be a finite number.", name=name, value=value)
-        low, high = meta.get("minimum"), meta.get("maximum")
-        if low is not None and value < low:
-            raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
-        if high is not None and value > high:
-            raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,56 @@
+"""Fields that describe themselves: one line of help and limits a field, from which forms and ``--help`` are built."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import field
+from typing import Any
+
+from lmstudio_app.errors import UserError
+
+
+def option(
+    default: Any,
+    title: str,
+    help: str,
+    *,
+    basic: bool = False,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
+) -> Any:
+    """A dataclass field with what a form needs: title, help line, limits or choices, shown first or folded.
+
+    ``only`` names the values of the section's field ``name`` for which this field means anything; a form hides it else.
+    """
+    metadata = {
+        "title": title,
+        "help": help,
+        "basic": basic,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": tuple(choices) if choices else None,
+        "only": tuple(only) if only else None,
+    }
+    return field(default=default, metadata=metadata)
+
+
+def check_options(config: Any, section: str) -> None:
+    """Check every field of a frozen dataclass against its metadata. Raises :class:`UserError`."""
+    for item in dataclasses.fields(config):
+        value, meta, name = getattr(config, item.name), item.metadata, f"{section}.{item.name}"
+        if meta.get("choices") and value not in meta["choices"]:
+            raise UserError(
+                "{name} cannot be {value}.", "Choose one of: {choices}.",
+                name=name, value=value, choices=", ".join(meta["choices"]),
+            )  # fmt: skip
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError("{name} is {value}.", "It must be a finite number.", name=name, value=value)
+        low, high = meta.get("minimum"), meta.get("maximum")
+        if low is not None and value < low:
+            raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
+        if high is not None and value > high:
+            raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
