@@ -15,11 +15,12 @@ POOL_BATCHES = 50
 
 
 def epoch_batches(
-    lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, group_by_length: bool
+    lengths: np.ndarray, batch_size: int, *, seed: int, epoch: int, group_by_length: bool, batch_tokens: int = 0
 ) -> list[np.ndarray]:
     """The batches of one epoch as arrays of row numbers; a function of its arguments alone.
 
-    ``lengths`` is int ``[rows]``, in tokens. Every row appears exactly once. With ``group_by_length`` the longest
+    ``lengths`` is int ``[rows]``, in tokens. Every row appears exactly once. A batch holds at most ``batch_size`` rows
+    and (unless 0) ``batch_tokens`` tokens with its padding, but at least one row. With ``group_by_length`` the longest
     batch comes first, so that a lack of memory shows in the first step and not after an hour.
     """
     import numpy as np
@@ -27,13 +28,13 @@ def epoch_batches(
     generator = np.random.Generator(np.random.PCG64([seed, epoch]))
     order = generator.permutation(len(lengths))
     if not group_by_length:
-        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        return _cut(order, lengths, batch_size, batch_tokens)
     pool = batch_size * POOL_BATCHES
     batches: list[np.ndarray] = []
     for start in range(0, len(order), pool):
         rows = order[start : start + pool]
         rows = rows[np.argsort(-lengths[rows], kind="stable")]
-        batches += [rows[first : first + batch_size] for first in range(0, len(rows), batch_size)]
+        batches += _cut(rows, lengths, batch_size, batch_tokens)
     batches = [batches[index] for index in generator.permutation(len(batches))]
     longest = max(range(len(batches)), key=lambda index: int(lengths[batches[index]].max()), default=0)
     if batches:
@@ -41,12 +42,26 @@ def epoch_batches(
     return batches
 
 
-def sorted_batches(lengths: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """Batches for evaluation and prediction: all rows by length, the longest first."""
+def _cut(rows: np.ndarray, lengths: np.ndarray, batch_size: int, batch_tokens: int) -> list[np.ndarray]:
+    """``rows`` in their order, cut into batches within both limits."""
+    if not batch_tokens:
+        return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    batches, start, longest = [], 0, 0
+    for end, length in enumerate(lengths[rows].tolist()):
+        widest = max(longest, length)
+        if end > start and (end - start == batch_size or widest * (end - start + 1) > batch_tokens):
+            batches.append(rows[start:end])
+            start, widest = end, length
+        longest = widest
+    return [*batches, rows[start:]] if len(rows) else batches
+
+
+def sorted_batches(lengths: np.ndarray, batch_size: int, batch_tokens: int = 0) -> list[np.ndarray]:
+    """Batches for evaluation and prediction, limited as in :func:`epoch_batches`: all rows by length, longest first."""
     import numpy as np
 
-    order = np.argsort(-np.asarray(lengths), kind="stable")
-    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    lengths = np.asarray(lengths)
+    return _cut(np.argsort(-lengths, kind="stable"), lengths, batch_size, batch_tokens)
 
 
 def pad_features(features: Sequence[Mapping[str, Any]], fill: Mapping[str, int]) -> dict[str, torch.Tensor]:
