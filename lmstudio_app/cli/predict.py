@@ -1,10 +1,12 @@
-"""``lmstudio-app predict TASK``: a file of inputs in, a file of outputs in the same order out."""
+"""``lmstudio-app predict WHAT``: a file of inputs in, a file of outputs in the same order out."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +17,18 @@ from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_path
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.tasks import TASKS, find_task
+from lmstudio_app.tasks import PREDICTIONS, find_prediction
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("predict", help="run a model over a file of inputs")
-    tasks = parser.add_subparsers(dest="task", metavar="TASK", required=True)
-    for task in TASKS:
-        inputs = ", ".join(f'"{column.name}": …' for column in task.columns if column.type != "label")
-        command = tasks.add_parser(
-            task.name,
-            help=task.help,
-            description=f"{task.help} A row {{{inputs}}} a line in, its output a line out, in the same order.",
+    predictions = parser.add_subparsers(dest="prediction", metavar="WHAT", required=True)
+    for prediction in PREDICTIONS:
+        inputs = ", ".join(f'"{column.name}": …' for column in prediction.inputs)
+        command = predictions.add_parser(
+            prediction.name,
+            help=prediction.help,
+            description=f"{prediction.help} A row {{{inputs}}} a line in, its output a line out, in the same order.",
         )
         command.add_argument(
             "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
@@ -35,32 +37,46 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         command.add_argument("--output", required=True, type=Path, metavar="OUT.jsonl")
         command.add_argument("--device", default="auto", choices=DEVICES)
         command.add_argument("--precision", default="auto", choices=PRECISIONS)
-        command.add_argument("--batch-size", default=32, type=int, metavar="N", help="rows at once (default: 32)")
+        add_options(command, prediction.options)
         command.add_argument("--json", action="store_true", help="one event a line on stdout")
         command.set_defaults(run=run)
 
 
+def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+    """A flag for each described field of a dataclass: ``max_new_tokens`` becomes ``--max-new-tokens``."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        flag, text = f"--{field.name.replace('_', '-')}", f"{field.metadata['help']} (default: {field.default})"
+        text = text.replace("%", "%%")
+        if hints[field.name] is bool:
+            parser.add_argument(flag, default=field.default, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            parser.add_argument(
+                flag, default=field.default, type=hints[field.name], choices=field.metadata["choices"], help=text
+            )
+
+
+def read_options(args: argparse.Namespace, options: type) -> Any:
+    """The dataclass as the flags of :func:`add_options` fill it. Raises :class:`UserError` beyond its limits."""
+    return options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(options)})
+
+
 @dataclass(frozen=True)
 class PredictRequest:
-    """Rows of ``input`` through ``model``, ``batch_size`` at once, into ``output`` (both JSON Lines)."""
+    """Rows of ``input`` through ``model`` into ``output`` (both JSON Lines); ``options`` are the prediction's own."""
 
-    task: str
+    prediction: str
     model: str
     input: Path
     output: Path
     device: str = "auto"
     precision: str = "auto"
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise UserError("The batch size is {size}.", "It must be at least 1.", size=self.batch_size)
+    options: Any = None
 
 
 def run(args: argparse.Namespace) -> int:
-    request = PredictRequest(
-        args.task, args.model, args.input, args.output, args.device, args.precision, args.batch_size
-    )
+    options = read_options(args, find_prediction(args.prediction).options)
+    request = PredictRequest(args.prediction, args.model, args.input, args.output, args.device, args.precision, options)
     with console_context(json=args.json) as ctx:
         rows = predict_file(request, ctx)
     if not args.json:
@@ -71,11 +87,13 @@ def run(args: argparse.Namespace) -> int:
 def predict_file(request: PredictRequest, ctx: JobContext) -> int:
     """The job: predict every row of the input; the output appears whole at the end. Returns the number of rows.
 
-    Raises :class:`UserError` for a row that is none (naming the line), and as loading a model does.
+    Raises :class:`UserError` for a row that is none (naming the line), for a model without the head that it takes, and
+    as loading a model does.
     """
     from lmstudio_app.models.loading import LoadRequest, load_model
 
-    task = find_task(request.task)
+    prediction = find_prediction(request.prediction)
+    options = prediction.options() if request.options is None else request.options
     total = sum(1 for _ in read_rows(request.input))
     loaded = load_model(LoadRequest(request.model, device=request.device, precision=request.precision), ctx)
     meter = ctx.meter(total, "rows")
@@ -84,7 +102,7 @@ def predict_file(request: PredictRequest, ctx: JobContext) -> int:
         atomic_path(request.output) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,
     ):
-        for output in task.predict(loaded, read_rows(request.input), ctx, request.batch_size):
+        for output in prediction.predict(loaded, read_rows(request.input), ctx, options):
             file.write(json.dumps(output.to_row(), ensure_ascii=False) + "\n")
             done += 1
             meter.update(done)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from lmstudio_app.models.loading import LoadedModel
-    from lmstudio_app.tasks.task import Label
+    from lmstudio_app.tasks.outputs import Label
 
 BATCH_SIZE = 32
 READ_AHEAD = 512  # rows of a file in memory at once
@@ -36,10 +36,10 @@ class TextQuestion:
 
 def judge_text(question: TextQuestion, ctx: JobContext) -> tuple[Label, float]:
     """The label of one text, and the seconds it took."""
-    from lmstudio_app.tasks.sentiment import SENTIMENT
+    from lmstudio_app.tasks.sentiment import JUDGE
 
     start = time.perf_counter()
-    label = next(iter(SENTIMENT.predict(question.loaded, [{"text": question.text}], ctx, 1)))
+    label = next(iter(JUDGE.predict(question.loaded, [{"text": question.text}], ctx, JUDGE.options())))
     return label, time.perf_counter() - start
 
 
@@ -57,12 +57,11 @@ class TextFile:
 def read_text_file(path: Path, ctx: JobContext) -> TextFile:
     from lmstudio_app.data.columns import guess_columns
     from lmstudio_app.data.sources import read_table
-    from lmstudio_app.tasks.sentiment import SENTIMENT
+    from lmstudio_app.tasks.sentiment import JUDGE
 
     table = read_table(str(path), ctx)
     columns = tuple(table.dataset.column_names)
-    wanted = [column for column in SENTIMENT.columns if column.type == "text"]
-    guess = guess_columns(table.dataset, wanted).get(wanted[0].name, columns[0])
+    guess = guess_columns(table.dataset, JUDGE.inputs).get("text", columns[0])
     return TextFile(path, table.dataset, columns, guess, table.rejected)
 
 
@@ -109,7 +108,7 @@ def judge_file(question: FileQuestion, ctx: JobContext) -> Predictions:
     """Label every row of a file, with progress. It has a tokenizer of its own: they are not safe to share."""
     import numpy as np
 
-    from lmstudio_app.tasks.sentiment import SENTIMENT
+    from lmstudio_app.tasks.sentiment import JUDGE
 
     loaded = dataclasses.replace(question.loaded, tokenizer=copy.deepcopy(question.loaded.tokenizer))
     rows = len(question.file.dataset)
@@ -119,7 +118,8 @@ def judge_file(question: FileQuestion, ctx: JobContext) -> Predictions:
     meter = ctx.meter(rows, "rows")
     meter.update(0)
     texts = _texts(question.file, question.column)
-    for row, label in enumerate(SENTIMENT.predict(loaded, ({"text": text} for text in texts), ctx, BATCH_SIZE)):
+    answers = JUDGE.predict(loaded, ({"text": text} for text in texts), ctx, JUDGE.options(batch_size=BATCH_SIZE))
+    for row, label in enumerate(answers):
         scores[row] = [label.scores[name] for name in labels]
         meter.update(row + 1)
     best = scores.argmax(axis=1)

@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
-from lmstudio_app.errors import UserError
-from lmstudio_app.tasks.sentiment import SENTIMENT
-from lmstudio_app.tasks.task import Label, Task
+from collections.abc import Iterable
+from typing import Protocol, TypeVar
 
-TASKS: tuple[Task, ...] = (SENTIMENT,)
+from lmstudio_app.errors import UserError
+from lmstudio_app.tasks.classification import CLASSIFICATION
+from lmstudio_app.tasks.outputs import Label
+from lmstudio_app.tasks.sentiment import SENTIMENT
+from lmstudio_app.tasks.task import Prediction, Task
+
+TASKS: tuple[Task, ...] = (SENTIMENT, CLASSIFICATION)
+# what a model can be asked, in the order of the tasks that teach it
+PREDICTIONS: tuple[Prediction, ...] = tuple(
+    {prediction.name: prediction for task in TASKS for prediction in task.predictions}.values()
+)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Record = TypeVar("_Record", bound=_Named)
 
 
 def find_task(name: str) -> Task:
-    for task in TASKS:
-        if task.name == name:
-            return task
-    raise UserError(
-        "There is no task {name}.",
-        "Choose one of: {names}.",
-        name=name,
-        names=", ".join(t.name for t in TASKS),
-    )
+    """Raises :class:`UserError` naming those that there are."""
+    return _find(name, TASKS, "There is no task {name}.")
 
 
-__all__ = ["TASKS", "Label", "Task", "find_task"]
+def find_prediction(name: str) -> Prediction:
+    """Raises :class:`UserError` naming those that there are."""
+    return _find(name, PREDICTIONS, "There is no prediction {name}.")
+
+
+def _find(name: str, records: Iterable[_Record], template: str) -> _Record:
+    records = tuple(records)
+    for record in records:
+        if record.name == name:
+            return record
+    raise UserError(template, "Choose one of: {names}.", name=name, names=", ".join(r.name for r in records))
+
+
+__all__ = ["PREDICTIONS", "TASKS", "Label", "Prediction", "Task", "find_prediction", "find_task"]

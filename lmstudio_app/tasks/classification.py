@@ -1,4 +1,4 @@
-"""What every classification shares: labels, metrics, prediction."""
+"""Sorting texts into classes: labels, metrics, prediction, and the record of the plain case."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import pad_features, sorted_batches
+from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
-from lmstudio_app.tasks.task import Label
+from lmstudio_app.tasks.outputs import Label
+from lmstudio_app.tasks.task import Evaluation, Features, Prediction, PredictOptions, Rows, Setup, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _INTEGER = re.compile(r"-?\d+")
 WORST_EXAMPLES = 50  # how many misclassified rows an evaluation keeps
 MAX_CLASSES = 1000
+_DEFAULTS = PredictOptions()
 
 
 def canonical(value: Any) -> str:
@@ -101,10 +104,9 @@ def label_ids(values: Iterable[Any], names: Sequence[str]) -> list[int]:
     return ids
 
 
-def encode_texts(
-    rows: Mapping[str, Sequence[Any]], tokenizer: Any, names: Sequence[str], max_length: int
-) -> dict[str, list[Any]]:
+def encode_texts(rows: Rows, setup: Setup) -> Features:
     """Token ids of ``text`` (with ``pair`` where there is one) and, where there is a ``label``, its id."""
+    tokenizer, max_length = setup.tokenizer, setup.max_length
     pair = {"text_pair": list(rows["pair"])} if "pair" in rows else {}
     encoded = tokenizer(list(rows["text"]), **pair, truncation=True, max_length=max_length, return_attention_mask=False)
     features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
@@ -116,7 +118,7 @@ def encode_texts(
     if not pair:
         features.pop("token_type_ids", None)  # all zero, which is the models' default
     if "label" in rows:
-        features["labels"] = label_ids(rows["label"], names)
+        features["labels"] = label_ids(rows["label"], setup.labels)
     return features
 
 
@@ -126,8 +128,23 @@ def _filler_id(tokenizer: Any) -> int:
     return next(token for token in candidates if token is not None)
 
 
-def collate(features: Sequence[Mapping[str, Any]], tokenizer: Any) -> dict[str, torch.Tensor]:
-    return pad_features(features, {"input_ids": tokenizer.pad_token_id or 0})
+def collate(
+    features: Sequence[Mapping[str, Any]], setup: Setup, random: np.random.Generator | None = None
+) -> dict[str, torch.Tensor]:
+    return pad_features(features, {"input_ids": setup.tokenizer.pad_token_id or 0})
+
+
+def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
+    """Metrics over the evaluation set, and as details the confusion matrix and the worst rows with their texts."""
+    metrics = ClassificationMetrics(evaluation.setup.labels)
+    for batch in evaluation.batches():
+        evaluation.ctx.check()
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "rows")}
+        metrics.add(batch, evaluation.model(**inputs).logits)
+    values, details = metrics.compute()
+    for example in details["worst"]:
+        example["text"] = evaluation.rows[example["row"]]["text"]
+    return values, details
 
 
 class ClassificationMetrics:
@@ -179,7 +196,7 @@ class ClassificationMetrics:
 
 
 def predict_labels(
-    loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, batch_size: int = 32
+    loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, options: PredictOptions = _DEFAULTS
 ) -> Iterator[Label]:
     """Probabilities of each row's ``text`` (with its ``pair``, where there is one), in the rows' order.
 
@@ -206,18 +223,19 @@ def predict_labels(
         )
     is_exclusive = model.config.problem_type != "multi_label_classification"
     limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, tokenizer.model_max_length)
+    setup, batch_size = Setup(tokenizer, names, limit, model_config=model.config), options.batch_size
     source = iter(rows)
     while window := list(islice(source, batch_size * 16)):
         columns = {"text": [_text(row) for row in window]}
         if any("pair" in row for row in window):
             columns["pair"] = [str(row.get("pair") or "") for row in window]
-        encoded = encode_texts(columns, tokenizer, names, limit)
+        encoded = encode_texts(columns, setup)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
         results = np.zeros((len(window), len(names)), dtype=np.float32)
         for batch_rows in sorted_batches(lengths, batch_size):
             ctx.check()
             features = [{name: values[row] for name, values in encoded.items()} for row in batch_rows]
-            batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, tokenizer).items()}
+            batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, setup).items()}
             with torch.inference_mode():
                 logits = model(**batch).logits.float()
             results[batch_rows] = (logits.softmax(-1) if is_exclusive else logits.sigmoid()).cpu().numpy()
@@ -232,3 +250,56 @@ def _text(row: Mapping[str, Any]) -> str:
     text: str = row["text"]
     # JSON can hold half a character, and no tokenizer takes one
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+TEXT = ColumnSpec(
+    "text",
+    "Text",
+    "The column with the texts to judge.",
+    aliases=("text", "sentence", "review", "content", "comment", "tweet", "document", "body"),
+)
+LABEL = ColumnSpec(
+    "label",
+    "Label",
+    "The column with the right answer: a number or a name.",
+    type="label",
+    aliases=("label", "labels", "sentiment", "class", "category", "polarity", "rating", "target", "score"),
+)
+PAIR = ColumnSpec(
+    "pair",
+    "Second text",
+    "For judgements about two texts, such as whether one follows from the other: the column with the second one.",
+    required=False,
+    aliases=("pair", "text_pair", "sentence2", "hypothesis", "text2", "question2"),
+)
+
+
+def data_label_names(train: Dataset, evaluation: Dataset, id2label: Mapping[int, str] | None) -> tuple[str, ...]:
+    """The model's names where they fit, else what the data says."""
+    return choose_label_names(distinct_labels(train, evaluation), id2label)
+
+
+CLASSIFY = Prediction(
+    name="classification",
+    title="Classification",
+    help="Sort texts into the classes that the model has learned.",
+    inputs=(TEXT, PAIR),
+    heads=("sequence-classification",),
+    output=Label,
+    predict=predict_labels,
+)
+CLASSIFICATION = Task(
+    name="classification",
+    title="Text classification",
+    help="Sort texts, or pairs of texts, into any number of classes.",
+    columns=(TEXT, PAIR, LABEL),
+    head="sequence-classification",
+    main_metric="accuracy",
+    greater_is_better=True,
+    label_names=data_label_names,
+    encode=encode_texts,
+    collate=collate,
+    evaluate=evaluate,
+    predictions=(CLASSIFY,),
+    families=("bert",),
+)

@@ -40,7 +40,11 @@ class Position:
     batch: int = 0
     evaluated_step: int = 0
     loss_sum: Any = 0.0  # a float, or a float32 scalar on the device while the loop runs
-    logged_batches: int = 0
+    logged_steps: int = 0
+    best_value: float | None = None  # of the task's main metric
+    best_step: int = 0
+    waited: int = 0  # evaluations since the best one
+    parts: int = 1  # into which a batch is cut, for want of memory
     train_seconds: float = 0.0
     examples: int = 0
     data: str = ""  # fingerprint of the rows, for the question whether they are still the same
@@ -51,6 +55,26 @@ def checkpoint_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob(f"{_PREFIX}*") if (path / _STATE).is_file())
 
 
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` stands, or would."""
+    return folder / f"{_PREFIX}{step:08}"
+
+
+def load_weights(folder: Path, model: nn.Module) -> None:
+    """The weights of a checkpoint alone, into ``model``. Raises :class:`UserError` when they do not fit."""
+    from safetensors.torch import load_model
+
+    try:
+        load_model(model, folder / "model.safetensors", strict=True, device="cpu")
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UserError(
+            "The weights of {folder} cannot be read ({reason}).",
+            "Start a new run with the same recipe.",
+            folder=str(folder),
+            reason=_reason(error),
+        ) from error
+
+
 def save_checkpoint(
     folder: Path,
     position: Position,
@@ -59,13 +83,14 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     *,
     keep: int,
+    also: int | None = None,
 ) -> Path:
-    """Write ``folder/step-00000123`` atomically, then delete all but the newest ``keep``."""
+    """Write ``folder/step-00000123`` atomically, then delete all but the newest ``keep`` and that of step ``also``."""
     from safetensors.torch import save_file
 
     from lmstudio_app.models.loading import quiet_transformers
 
-    target = folder / f"{_PREFIX}{position.step:08}"
+    target = checkpoint_folder(folder, position.step)
     moments = _optimizer_tensors(model, optimizer)
     size = sum(tensor.nbytes for tensor in (*model.state_dict().values(), *moments.values()))
     require_free_space(folder, size)
@@ -79,7 +104,8 @@ def save_checkpoint(
         (temporary / _STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
         _write_manifest(temporary)
     for old in checkpoint_folders(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
+        if also is None or old != checkpoint_folder(folder, also):
+            shutil.rmtree(old, ignore_errors=True)
     return target
 
 

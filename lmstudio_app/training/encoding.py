@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
@@ -14,20 +13,32 @@ if TYPE_CHECKING:
     import numpy as np
     from datasets import Dataset
 
-    from lmstudio_app.tasks import Task
+    from lmstudio_app.tasks.task import Setup, Task
 
 _CHUNK = 1000  # rows encoded between two looks at the stop button
 
 
 class EncodedRows:
-    """Features of all rows. A feature of sequences is (values int32 ``[tokens]``, offsets int64 ``[rows + 1]``)."""
+    """Features of all examples. A feature of sequences is (values int32 ``[tokens]``, offsets int64 ``[rows + 1]``).
 
-    def __init__(self, sequences: dict[str, tuple[np.ndarray, np.ndarray]], numbers: dict[str, np.ndarray]) -> None:
+    ``rows`` int64 ``[examples]`` is the row of the data set that each example comes from. ``lengths`` counts its
+    tokens, for an encoder-decoder those of both sides.
+    """
+
+    def __init__(
+        self,
+        sequences: dict[str, tuple[np.ndarray, np.ndarray]],
+        numbers: dict[str, np.ndarray],
+        rows: np.ndarray | None = None,
+    ) -> None:
         import numpy as np
 
         self._sequences = sequences
         self._numbers = numbers
         self.lengths: np.ndarray = np.diff(sequences["input_ids"][1])
+        self.rows: np.ndarray = np.arange(len(self.lengths)) if rows is None else rows
+        if "labels" in sequences and not np.array_equal(targets := np.diff(sequences["labels"][1]), self.lengths):
+            self.lengths = self.lengths + targets
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -54,21 +65,22 @@ class EncodedRows:
         return features
 
 
-def encode_rows(
-    dataset: Dataset, task: Task, tokenizer: Any, names: Sequence[str], max_length: int, ctx: JobContext
-) -> EncodedRows:
+def encode_rows(dataset: Dataset, task: Task, setup: Setup, ctx: JobContext) -> EncodedRows:
     """Run the task's ``encode`` over the whole data set, with progress. Raises :class:`UserError` when it is empty."""
     import numpy as np
 
-    if len(dataset) == 0:
-        raise UserError("The data set holds no rows that can be used.", "Check the column mapping and the file.")
     values: dict[str, list[np.ndarray]] = {}
     sizes: dict[str, list[np.ndarray]] = {}
+    origins: list[np.ndarray] = []
     starts = range(0, len(dataset), _CHUNK)
     meter = ctx.meter(len(dataset), "rows")
     for start in starts:
         meter.update(start)
-        encoded = task.encode(dataset[start : start + _CHUNK], tokenizer, names, max_length)
+        encoded = task.encode(dataset[start : start + _CHUNK], setup)
+        count = len(encoded["input_ids"])
+        if not count:
+            continue
+        origins.append(start + np.asarray(encoded.pop("row", np.arange(count)), dtype=np.int64))
         for name, column in encoded.items():
             if hasattr(column[0], "__len__"):
                 sizes.setdefault(name, []).append(np.array([len(item) for item in column], dtype=np.int64))
@@ -77,8 +89,11 @@ def encode_rows(
             else:
                 values.setdefault(name, []).append(np.asarray(column))
     meter.update(len(dataset))
+    if not origins:
+        raise UserError("The data set holds no rows that can be used.", "Check the column mapping and the file.")
     sequences = {
         name: (np.concatenate(values[name]), np.concatenate([[0], np.cumsum(np.concatenate(parts))]))
         for name, parts in sizes.items()
     }
-    return EncodedRows(sequences, {name: np.concatenate(parts) for name, parts in values.items() if name not in sizes})
+    numbers = {name: np.concatenate(parts) for name, parts in values.items() if name not in sizes}
+    return EncodedRows(sequences, numbers, np.concatenate(origins))

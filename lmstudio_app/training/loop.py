@@ -11,22 +11,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.devices import freed_memory_kept, memory_in_use
-from lmstudio_app.errors import Cancelled, UserError
+from lmstudio_app.errors import Cancelled, UserError, is_out_of_memory
 from lmstudio_app.events import CheckpointSaved, Evaluated, Finished, StepLogged
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.saving import save_model
+from lmstudio_app.tasks.task import Evaluation
 from lmstudio_app.training.checkpoints import (
     Position,
+    checkpoint_folder,
     checkpoint_folders,
     find_damage,
     load_checkpoint,
+    load_weights,
     save_checkpoint,
     set_aside,
 )
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.recording import recording
 from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
-from lmstudio_app.training.session import Batch, Session, learning_rate_at, prepare_session
+from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +70,7 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
         except Cancelled:
             _save(session, run, position, ctx)
             raise
-        state = "finished" if position.step >= session.total_steps else "stopped"
+        state = "stopped" if ctx.stopping and position.step < session.total_steps else "finished"
         save_model(
             run.final,
             session.loaded.model,
@@ -92,44 +95,49 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
 
 
 def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> Evaluated:
-    """The loop itself. Returns the evaluation of the last step."""
-    config, accelerator, total = session.config, session.accelerator, session.total_steps
+    """The loop itself. Returns the evaluation of the model as it is left in memory."""
+    config, total = session.config, session.total_steps
     evaluate_every = config.evaluate_every or session.steps_per_epoch
     checkpoint_every = config.checkpoint_every or session.steps_per_epoch
-    parameters = [parameter for parameter in session.loaded.model.parameters() if parameter.requires_grad]
     steps = session.optimizer_steps(position)
     clock = _Clock()
-    evaluation, saved_step = None, position.step
+    evaluations: dict[int, Evaluated] = {}
+    saved_step = position.step
 
     while True:
         ctx.check()
         is_over = position.step >= total or ctx.stopping
+        must_save = is_over or position.step % checkpoint_every == 0
         if position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0):
             evaluation = evaluate(session, position, ctx)
-            position.evaluated_step = position.step
             ctx.emit(evaluation)
-        if saved_step != position.step and (is_over or position.step % checkpoint_every == 0):
+            is_best = _judge(session, position, evaluation)
+            evaluations = {step: e for step, e in evaluations.items() if step == position.best_step}
+            evaluations[position.step] = evaluation
+            must_save |= is_best and config.keep_best
+            if config.early_stopping and position.waited >= config.early_stopping and not is_over:
+                ctx.status("No better for {count} evaluations: stopping early", count=position.waited)
+                is_over = must_save = True
+        if must_save and saved_step != position.step:
             _save(session, run, position, ctx)
             saved_step = position.step
         if is_over:
-            return evaluation or evaluate(session, position, ctx)
+            return _take_best(session, run, position, evaluations, ctx)
 
         clock.start()
+        if session.enter_stage(position.step):
+            ctx.status("{count} parameters train from step {step} on",
+                       count=session.trainable_parameters, step=position.step + 1)  # fmt: skip
         learning_rate = learning_rate_at(position.step, total, config)
         for group in session.optimizer.param_groups:
-            group["lr"] = learning_rate
-        batches = next(steps)
-        for number, batch in enumerate(batches):
-            is_last = number == len(batches) - 1
-            with contextlib.nullcontext() if is_last else accelerator.no_sync(session.model):
-                loss = session.model(**batch.inputs).loss
-                accelerator.backward(loss / len(batches))
-            # summed on the device, in float32: reading it at every step would make a GPU wait
-            position.loss_sum = position.loss_sum + loss.detach().float()
-            position.logged_batches += 1
-        grad_norm = accelerator.clip_grad_norm_(parameters, config.max_grad_norm or math.inf)
+            group["lr"] = learning_rate * group["rate"]
+        batches, loss = _backward(session, next(steps), position, ctx)
+        grad_norm = session.accelerator.clip_grad_norm_(session.model.parameters(), config.max_grad_norm or math.inf)
         session.optimizer.step()
         session.optimizer.zero_grad()
+        # summed on the device, in float32: reading it at every step would make a GPU wait
+        position.loss_sum = position.loss_sum + loss
+        position.logged_steps += 1
         position.step += 1
         clock.stop(batches, position)
 
@@ -145,6 +153,73 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
                 )
 
 
+def _backward(
+    session: Session, rows: StepRows, position: Position, ctx: JobContext
+) -> tuple[Sequence[Batch], torch.Tensor]:
+    """Gradients of one optimizer step: of the mean loss over its items, those of all its batches and processes.
+
+    A step that finds no memory is done again with batches of half the size, which gives the same gradients. Returns
+    the batches and this process's part of the loss.
+    """
+    accelerator = session.accelerator
+    while True:
+        try:
+            batches = session.training_batches(rows, position.parts)
+            items = sum(batch.items for batch in batches)
+            if accelerator.num_processes > 1:
+                items = int(accelerator.reduce(_on_device(session, items)))
+            total: Any = 0.0
+            for number, batch in enumerate(batches):
+                is_last = number == len(batches) - 1
+                with contextlib.nullcontext() if is_last else accelerator.no_sync(session.model):
+                    with accelerator.autocast():
+                        loss = session.task.loss(session.model, batch.inputs)
+                    loss = loss * (batch.items / max(1, items))
+                    # gradients are averaged over the processes, so that each must count as many times
+                    accelerator.backward(loss * accelerator.num_processes)
+                total = total + loss.detach().float()
+            return batches, total
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or accelerator.num_processes > 1:
+                raise
+            largest = max(batch.examples for batch in session.training_batches(rows, position.parts))
+            _make_room(session, position, largest, ctx)
+
+
+def _make_room(session: Session, position: Position, largest: int, ctx: JobContext) -> None:
+    """Halve the batches after a lack of memory. Raises :class:`UserError` when that is not wanted or not possible."""
+    import torch
+
+    session.optimizer.zero_grad()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if largest <= 1:
+        raise UserError(
+            "The memory is not enough for a single row of this data.",
+            "Lower training.max_length, choose bf16 precision or a smaller model, or let fewer parameters train.",
+        )
+    if session.config.on_out_of_memory != "halve":
+        raise UserError(
+            "The memory is not enough for {rows} rows at once.",
+            "Halve training.batch_size and double training.gradient_accumulation, which gives the same result, or set "
+            "training.on_out_of_memory to halve. The last checkpoint is kept.",
+            rows=largest,
+        )
+    position.parts *= 2
+    ctx.warn(
+        "The memory is not enough for {rows} rows at once; from here on each batch is done in {parts} parts, which "
+        "gives the same result.",
+        rows=largest,
+        parts=position.parts,
+    )
+
+
+def _on_device(session: Session, value: float) -> torch.Tensor:
+    import torch
+
+    return torch.tensor(value, dtype=torch.float64, device=session.loaded.device)
+
+
 def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated:
     """Loss and the task's metrics on the evaluation set."""
     import torch
@@ -152,20 +227,45 @@ def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated
     ctx.status("Evaluating at step {step}", step=position.step)
     training_modes = {module: module.training for module in session.loaded.model.modules()}
     session.loaded.model.eval()
-    metrics = session.task.metrics(session.labels)
+    evaluation = Evaluation(
+        session.model, session.loaded, session.setup, session.splits.eval, session.evaluation_batches, ctx
+    )
     try:
         with torch.inference_mode():
-            for batch in session.evaluation_batches():
-                ctx.check()
-                inputs = {name: tensor for name, tensor in batch.inputs.items() if name not in ("labels", "rows")}
-                metrics.add(batch.inputs, session.model(**inputs).logits)
+            metrics, details = session.task.evaluate(evaluation)
     finally:
         for module, is_training in training_modes.items():
             module.training = is_training
-    values, details = metrics.compute()
-    for example in details.get("worst", ()):  # row numbers mean nothing to a reader: give the text
-        example["text"] = session.splits.eval[example["row"]]["text"]
-    return Evaluated(step=position.step, epoch=_epoch(session, position), metrics=values, details=details)
+    position.evaluated_step = position.step
+    return Evaluated(step=position.step, epoch=_epoch(session, position), metrics=metrics, details=details)
+
+
+def _judge(session: Session, position: Position, evaluation: Evaluated) -> bool:
+    """Note in ``position`` whether this evaluation is the best so far, and say so."""
+    value, task = evaluation.metrics[session.task.main_metric], session.task
+    best = position.best_value
+    is_best = best is None or (value > best if task.greater_is_better else value < best)
+    if is_best and math.isfinite(value):
+        position.best_value, position.best_step, position.waited = value, position.step, 0
+        return True
+    position.waited += 1
+    return False
+
+
+def _take_best(
+    session: Session, run: RunFolder, position: Position, evaluations: Mapping[int, Evaluated], ctx: JobContext
+) -> Evaluated:
+    """Bring back the weights that did best, where that is wanted. Returns their evaluation."""
+    if session.config.keep_best and position.best_value is not None and position.best_step != position.step:
+        folder = checkpoint_folder(run.checkpoints, position.best_step)
+        if find_damage(folder):
+            ctx.warn("The best checkpoint, of step {step}, is damaged; the last weights are kept.",
+                     step=position.best_step)  # fmt: skip
+        else:
+            load_weights(folder, session.loaded.model)
+            ctx.status("The model of step {step} did best and is kept", step=position.best_step)
+            return evaluations.get(position.best_step) or evaluate(session, position, ctx)
+    return evaluations.get(position.step) or evaluate(session, position, ctx)
 
 
 class _Clock:
@@ -192,8 +292,8 @@ class _Clock:
         self, session: Session, position: Position, grad_norm: torch.Tensor | float, learning_rate: float
     ) -> StepLogged:
         """The event of this step. Raises :class:`UserError` when the loss is no longer a number."""
-        loss = float(position.loss_sum) / position.logged_batches
-        position.loss_sum, position.logged_batches = 0.0, 0
+        loss = _over_processes(session, position.loss_sum) / max(1, position.logged_steps)
+        position.loss_sum, position.logged_steps = 0.0, 0
         seconds = max(self._seconds, 1e-9)
         event = StepLogged(
             step=position.step,
@@ -210,6 +310,13 @@ class _Clock:
         self._tokens = self._examples = self._steps = 0
         self._seconds = 0.0
         return event
+
+
+def _over_processes(session: Session, value: Any) -> float:
+    """The sum of what every process has."""
+    if session.accelerator.num_processes == 1:
+        return float(value)
+    return float(session.accelerator.reduce(_on_device(session, float(value))))
 
 
 def _epoch(session: Session, position: Position) -> float:
@@ -268,6 +375,7 @@ def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext)
         session.loaded.tokenizer,
         session.optimizer,
         keep=session.config.keep_checkpoints,
+        also=position.best_step if session.config.keep_best and position.best_value is not None else None,
     )
     ctx.emit(CheckpointSaved(step=position.step, path=str(path)))
 
@@ -277,7 +385,7 @@ def _provenance(session: Session, evaluation: Evaluated) -> dict[str, Any]:
     values = recipe.to_dict()
     values["data"] |= {"train": _names(recipe.data.train), "eval": _names(recipe.data.eval)}
     return {
-        "title": f"{session.loaded.card.title or Path(recipe.model).name} · {session.task.name}",
+        "title": f"{session.loaded.card.title or Path(recipe.title).name} · {session.task.name}",
         "base_model": recipe.model,
         "task": recipe.task,
         "data": ", ".join(_flat(values["data"]["train"])),

@@ -12,7 +12,7 @@ import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,11 @@ from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_write_text
+from lmstudio_app.models.architectures import ArchitectureConfig
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks import find_task
-from lmstudio_app.training.strategies import STRATEGIES
+from lmstudio_app.training.strategies import StrategyConfig
 
 SCHEDULES = ("linear", "cosine", "constant")
 
@@ -67,6 +68,13 @@ class TrainingConfig:
         minimum=4,
         maximum=1_000_000,
     )
+    batch_tokens: int = option(
+        0,
+        "Tokens per batch",
+        "A batch holds at most this many tokens with its padding, so fewer rows where texts are long; 0: no limit.",
+        minimum=0,
+        maximum=10_000_000,
+    )
     schedule: str = option("linear", "Schedule", "How the learning rate falls after the warm-up.", choices=SCHEDULES)
     warmup_ratio: float = option(
         0.1,
@@ -77,6 +85,13 @@ class TrainingConfig:
     )
     weight_decay: float = option(
         0.01, "Weight decay", "Pulls weights towards 0 (not biases, not norms).", minimum=0.0, maximum=1.0
+    )
+    adam_beta2: float = option(
+        0.999,
+        "Adam's memory",
+        "How slowly AdamW forgets the size of past gradients (its second beta); 0.98 suits translation from scratch.",
+        minimum=0.5,
+        maximum=0.99999,
     )
     max_grad_norm: float = option(
         1.0,
@@ -110,51 +125,78 @@ class TrainingConfig:
         0, "Checkpoint every", "Optimizer steps between two checkpoints; 0: once an epoch.", minimum=0
     )
     keep_checkpoints: int = option(
-        2, "Keep checkpoints", "How many of the newest checkpoints stay on the disk.", minimum=1
+        2, "Keep checkpoints", "How many of the newest checkpoints stay on the disk, besides the best.", minimum=1
+    )
+    keep_best: bool = option(
+        True, "Keep the best", "The finished model is the one that did best in an evaluation, not the last one."
+    )
+    early_stopping: int = option(
+        0, "Early stopping", "End after this many evaluations in a row without a better one; 0: never.", minimum=0
+    )
+    on_out_of_memory: str = option(
+        "halve",
+        "Out of memory",
+        "What to do when a batch does not fit: halve it and sum two (the same result, slower), or stop and say so.",
+        choices=("halve", "stop"),
     )
 
     def __post_init__(self) -> None:
         check_options(self, "training")
 
 
-@dataclass(frozen=True)
-class StrategyConfig:
-    """Which parameters train (see :mod:`lmstudio_app.training.strategies`)."""
-
-    name: str = option(
-        "full",
-        "Strategy",
-        "Which parts of the model may change.",
-        basic=True,
-        choices=[s.name for s in STRATEGIES],
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self, "strategy")
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """One training, complete. ``output`` is the run folder; empty means a new one in the app's runs folder."""
+    """One training, complete.
+
+    It starts from ``model`` or, with random weights, from an ``architecture``. ``options`` is the task's own dataclass
+    (None: its defaults). ``output`` is the run folder; empty means a new one in the app's runs folder.
+    """
 
     task: str
-    model: str
+    model: str = ""
+    architecture: ArchitectureConfig | None = None
     data: DataConfig
-    strategy: StrategyConfig = StrategyConfig()
-    training: TrainingConfig = TrainingConfig()
+    options: Any = None
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     output: str = ""
 
     def __post_init__(self) -> None:
-        find_task(self.task)
+        task = find_task(self.task)
+        if self.options is None:
+            object.__setattr__(self, "options", task.options())
+        if bool(self.model) == (self.architecture is not None):
+            raise UserError(
+                "The recipe names both a model and an architecture."
+                if self.model
+                else "The recipe names neither a model nor an architecture.",
+                "Set model to start from a pretrained one, or architecture to start from random weights.",
+            )
+        if self.architecture is not None and self.architecture.family not in task.families:
+            raise UserError(
+                "No {family} model can be made from scratch for the task {task}.",
+                "Choose one of: {families}." if task.families else "Start from a pretrained model.",
+                family=self.architecture.family, task=self.task, families=", ".join(task.families),
+            )  # fmt: skip
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
         """Build and check a recipe. Raises :class:`UserError` naming the key that is unknown, missing or wrong."""
+        values = dict(values)
+        options = values.pop("options", None)
+        if isinstance(task := values.get("task"), str):
+            values["options"] = build(find_task(task).options, {} if options is None else options, "options.")
         return typing.cast(Recipe, build(cls, values, ""))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, as the YAML file holds them."""
-        return typing.cast(dict[str, Any], _plain(self))
+        """Plain dictionaries and lists, as the YAML file holds them; sections that say nothing are left out."""
+        values = typing.cast(dict[str, Any], _plain(self))
+        return {key: value for key, value in values.items() if value is not None and value != {}}
+
+    @property
+    def title(self) -> str:
+        """What is trained, for people: the model's name, or the family of a new one."""
+        return self.architecture.title if self.architecture is not None else self.model
 
     @classmethod
     def load(cls, path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -231,11 +273,14 @@ def set_key(values: dict[str, Any], override: str) -> None:
         ) from error
 
 
+_MAY_BE_BLANK = ("output", "columns", "options", "eval", "model", "architecture")
+
+
 def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     """Make the dataclass ``cls`` from nested mappings, checking names and types."""
     if not isinstance(values, Mapping):
         raise UserError("{name} must hold keys.", "Write them indented below {name}.", name=prefix.rstrip("."))
-    hints = typing.get_type_hints(cls)
+    hints = {name: _without_none(hint) for name, hint in typing.get_type_hints(cls).items()}
     known = [item.name for item in dataclasses.fields(cls)]
     for key in values:
         if key not in known:
@@ -247,7 +292,7 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
             )  # fmt: skip
     arguments = {}
     for item in dataclasses.fields(cls):
-        is_blank = values.get(item.name) is None and item.name in ("output", "columns", "options", "eval")
+        is_blank = values.get(item.name) is None and item.name in _MAY_BE_BLANK
         if item.name in values and not is_blank:
             arguments[item.name] = _convert(hints[item.name], values[item.name], f"{prefix}{item.name}")
         elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
@@ -255,9 +300,17 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     return cls(**arguments)
 
 
+def _without_none(hint: Any) -> Any:
+    """``X`` for the hint ``X | None``."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        parts = [part for part in typing.get_args(hint) if part is not type(None)]
+        return parts[0] if len(parts) == 1 else hint
+    return hint
+
+
 def _nearest(cls: type, key: str) -> str:
     """The name of a field of ``cls`` or, when it is spelt the same, of a section of it: ``training.epochs``."""
-    hints = typing.get_type_hints(cls)
+    hints = {name: _without_none(hint) for name, hint in typing.get_type_hints(cls).items()}
     for item in dataclasses.fields(cls):
         section = hints[item.name]
         if dataclasses.is_dataclass(section) and key in (inner.name for inner in dataclasses.fields(section)):

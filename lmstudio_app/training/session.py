@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +17,37 @@ from lmstudio_app.models.card import read_card
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
 from lmstudio_app.models.references import resolve
 from lmstudio_app.tasks import Task, find_task
+from lmstudio_app.tasks.task import Setup
 from lmstudio_app.training.checkpoints import Position
 from lmstudio_app.training.encoding import EncodedRows, encode_rows
 from lmstudio_app.training.recipe import Recipe, TrainingConfig
-from lmstudio_app.training.strategies import Strategy, apply_strategy, find_strategy
+from lmstudio_app.training.strategies import Strategy, find_strategy, train_only
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from accelerate import Accelerator
 
+_EVALUATION = 2**32  # where an epoch's number stands among the seeds: one that no training reaches
+
 
 @dataclass(frozen=True)
 class Batch:
-    """Tensors on the device; ``tokens`` counts without padding."""
+    """Tensors on the device. ``items`` is what the loss is a mean over; ``tokens`` counts without padding."""
 
     inputs: dict[str, torch.Tensor]
+    items: int
     examples: int
     tokens: int
+
+
+@dataclass(frozen=True)
+class StepRows:
+    """The rows of one optimizer step, one array a batch, and where in the data they stand."""
+
+    batches: tuple[np.ndarray, ...]
+    epoch: int
+    first: int
 
 
 @dataclass
@@ -45,14 +58,16 @@ class Session:
     task: Task
     strategy: Strategy
     loaded: LoadedModel
+    setup: Setup
     model: Any
     optimizer: torch.optim.AdamW
     accelerator: Accelerator
     splits: DataSplits
     train_rows: EncodedRows
     eval_rows: EncodedRows
-    labels: tuple[str, ...]
-    trainable_parameters: int
+    stages: tuple[frozenset[str], ...]
+    stage: int = 0
+    trainable_parameters: int = 0
 
     @property
     def config(self) -> TrainingConfig:
@@ -63,51 +78,89 @@ class Session:
         """The same for the same rows in the same order, as the model sees them."""
         return f"{self.train_rows.fingerprint}+{self.eval_rows.fingerprint}"
 
-    @property
+    @functools.cached_property
     def steps_per_epoch(self) -> int:
-        batches = math.ceil(len(self.train_rows) / self.config.batch_size)
-        return math.ceil(batches / self.config.gradient_accumulation)
+        """Of the first epoch: with a limit of tokens a batch, others may have a few more or less."""
+        return math.ceil(len(self._epoch_batches(0)) / self.config.gradient_accumulation)
 
     @property
     def total_steps(self) -> int:
         return max(1, math.ceil(self.config.epochs * self.steps_per_epoch))
 
-    def optimizer_steps(self, position: Position) -> Iterator[list[Batch]]:
-        """For ever, from ``position`` on: the batches of one optimizer step, on the device; moves ``position``."""
+    def _epoch_batches(self, epoch: int) -> list[np.ndarray]:
+        """Of all processes together: each takes its share of every batch."""
+        processes = self.accelerator.num_processes
+        return epoch_batches(
+            self.train_rows.lengths,
+            self.config.batch_size * processes,
+            seed=self.config.seed,
+            epoch=epoch,
+            group_by_length=self.config.group_by_length,
+            batch_tokens=self.config.batch_tokens * processes,
+        )
+
+    def optimizer_steps(self, position: Position) -> Iterator[StepRows]:
+        """For ever, from ``position`` on: the rows of one optimizer step; moves ``position``."""
         size = self.config.gradient_accumulation
         while True:
-            batches = epoch_batches(
-                self.train_rows.lengths,
-                self.config.batch_size,
-                seed=self.config.seed,
-                epoch=position.epoch,
-                group_by_length=self.config.group_by_length,
-            )
+            batches = self._epoch_batches(position.epoch)
             if position.batch >= len(batches):  # the data has become shorter since the checkpoint
                 position.epoch, position.batch = position.epoch + 1, 0
                 continue
             while position.batch < len(batches):
-                rows = batches[position.batch : position.batch + size]
-                position.batch += len(rows)
-                if position.batch >= len(batches):  # before the yield: a checkpoint taken there starts the next epoch
+                step = StepRows(tuple(batches[position.batch : position.batch + size]), position.epoch, position.batch)
+                position.batch += len(step.batches)
+                is_last = position.batch >= len(batches)
+                if is_last:  # before the yield: a checkpoint taken there starts the next epoch
                     position.epoch, position.batch = position.epoch + 1, 0
-                    yield [self._batch(self.train_rows, part) for part in rows]
+                yield step
+                if is_last:
                     break
-                yield [self._batch(self.train_rows, part) for part in rows]
 
-    def evaluation_batches(self) -> Iterator[Batch]:
-        """The evaluation set by length, without gradients four times the training's batch fits."""
+    def training_batches(self, step: StepRows, parts: int = 1) -> list[Batch]:
+        """This process's share of a step on the device, every batch cut into ``parts``."""
+        import numpy as np
+
+        found = []
+        for number, rows in enumerate(step.batches, step.first):
+            share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+            for part, piece in enumerate(np.array_split(share, min(parts, max(1, len(share))))):
+                random = np.random.Generator(np.random.PCG64([self.config.seed, step.epoch, number, part]))
+                found.append(self._batch(self.train_rows, piece, random))
+        return found
+
+    def evaluation_batches(self) -> Iterator[dict[str, torch.Tensor]]:
+        """The evaluation set by length, without gradients four times the training's batch fits; with ``rows``."""
+        import numpy as np
         import torch
 
-        for rows in sorted_batches(self.eval_rows.lengths, self.config.batch_size * 4):
-            batch = self._batch(self.eval_rows, rows)
-            batch.inputs["rows"] = torch.from_numpy(rows)
-            yield batch
+        size = self.config.batch_size * 4
+        tokens = self.config.batch_tokens * 4
+        for number, rows in enumerate(sorted_batches(self.eval_rows.lengths, size, tokens)):
+            # masks and the like are the same in every evaluation, so that two can be compared
+            random = np.random.Generator(np.random.PCG64([self.config.seed, _EVALUATION, number]))
+            batch = self._batch(self.eval_rows, rows, random)
+            batch.inputs["rows"] = torch.from_numpy(self.eval_rows.rows[rows])
+            yield batch.inputs
 
-    def _batch(self, source: EncodedRows, rows: np.ndarray) -> Batch:
-        tensors = self.task.collate(source.take(rows), self.loaded.tokenizer)
+    def _batch(self, source: EncodedRows, rows: np.ndarray, random: np.random.Generator) -> Batch:
+        import numpy as np
+
+        if not len(rows):  # more processes than rows are left: one row without weight keeps this one in step
+            idle = self._batch(source, np.array([source.lengths.argmin()]), random)
+            return Batch(idle.inputs, 0, 0, 0)
+        tensors = self.task.collate(source.take(rows), self.setup, random)
         inputs = {name: tensor.to(self.loaded.device, non_blocking=True) for name, tensor in tensors.items()}
-        return Batch(inputs, len(rows), int(source.lengths[rows].sum()))
+        return Batch(inputs, self.task.items(tensors), len(rows), int(source.lengths[rows].sum()))
+
+    def enter_stage(self, step: int) -> bool:
+        """Let train what the strategy wants from optimizer step ``step`` on; True when that is something else."""
+        stage = min(step // (self.recipe.strategy.unfreeze_every or self.steps_per_epoch), len(self.stages) - 1)
+        if stage == self.stage and self.trainable_parameters:
+            return False
+        self.stage = stage
+        self.trainable_parameters = train_only(self.loaded.model, self.stages[stage], self.strategy)
+        return True
 
 
 def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
@@ -122,7 +175,9 @@ def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
     for problem in splits.report.problems:
         if problem.severity != "info":
             ctx.emit(Status(template=problem.template, parameters=dict(problem.parameters), warning=True))
-    labels = task.label_names(splits.train, splits.eval, dict(enumerate(card.labels)) or None)
+    labels: tuple[str, ...] = ()
+    if task.label_names is not None:
+        labels = task.label_names(splits.train, splits.eval, dict(enumerate(card.labels)) or None)
     ctx.check()
 
     torch.manual_seed(config.seed)  # before the new head gets its weights
@@ -130,21 +185,22 @@ def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
         LoadRequest(recipe.model, head=task.head, device=config.device, precision="float32", labels=labels),
         ctx,
     )
-    limit = min(config.max_length, card.max_length or config.max_length)
+    limit = min(config.max_length, loaded.card.max_length or config.max_length)
     if limit < config.max_length:
         ctx.warn("This model reads at most {limit} tokens; longer texts are cut there.", limit=limit)
+    setup = Setup(loaded.tokenizer, labels, limit, recipe.options, loaded.model.config)
     ctx.status("Turning {rows} texts into tokens", rows=len(splits.train) + len(splits.eval))
-    train_rows = encode_rows(splits.train, task, loaded.tokenizer, labels, limit, ctx)
-    eval_rows = encode_rows(splits.eval, task, loaded.tokenizer, labels, limit, ctx)
+    train_rows = encode_rows(splits.train, task, setup, ctx)
+    eval_rows = encode_rows(splits.eval, task, setup, ctx)
 
-    trainable = apply_strategy(strategy, loaded.model, 0)
     accelerator = make_accelerator(config)
-    optimizer = make_optimizer(loaded.model, config)
+    stages = tuple(strategy.stages(loaded.model, recipe.strategy))
+    train_only(loaded.model, frozenset().union(*stages), strategy)  # so that the optimizer knows all that ever trains
+    optimizer = make_optimizer(loaded.model, config, strategy.rates(loaded.model, recipe.strategy))
     model, _ = accelerator.prepare(loaded.model, optimizer)
     return Session(
-        recipe, task, strategy, loaded, model, optimizer, accelerator,
-        splits, train_rows, eval_rows, labels, trainable,
-    )  # fmt: skip
+        recipe, task, strategy, loaded, setup, model, optimizer, accelerator, splits, train_rows, eval_rows, stages
+    )
 
 
 def make_accelerator(config: TrainingConfig) -> Accelerator:
@@ -162,16 +218,23 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if is_bf16 else "no")
 
 
-def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Fused AdamW (Loshchilov and Hutter 2019); biases and norms, which have one dimension, do not decay."""
+def make_optimizer(
+    model: torch.nn.Module, config: TrainingConfig, rates: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """Fused AdamW (Loshchilov and Hutter 2019); biases and norms, which have one dimension, do not decay.
+
+    ``rates`` are factors of the learning rate by parameter name (1 where not named); each group keeps its own under
+    ``rate``, for the schedule to multiply with.
+    """
     import torch
 
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=config.learning_rate, fused=True)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = config.weight_decay if parameter.ndim >= 2 else 0.0
+            groups.setdefault(((rates or {}).get(name, 1.0), decay), []).append(parameter)
+    described = [{"params": found, "weight_decay": decay, "rate": rate} for (rate, decay), found in groups.items()]
+    return torch.optim.AdamW(described, lr=config.learning_rate, betas=(0.9, config.adam_beta2), fused=True)
 
 
 def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:

@@ -1,29 +1,16 @@
-"""Fine-tuning strategies: records that say which parameters train at which step."""
+"""Fine-tuning strategies: records that say which parameters train at which step, and how fast."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.options import check_options, option
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@dataclass(frozen=True)
-class Strategy:
-    """``trainable(model, step)`` gives the names of the parameters that train from optimizer step ``step`` on.
-
-    ``frozen_backbone_eval`` keeps dropout off in the backbone, which then gives the same features every epoch.
-    """
-
-    name: str
-    title: str
-    help: str
-    trainable: Callable[[nn.Module, int], frozenset[str]]
-    frozen_backbone_eval: bool = False
 
 
 def backbone_prefix(model: nn.Module) -> str:
@@ -32,11 +19,48 @@ def backbone_prefix(model: nn.Module) -> str:
     return f"{prefix}." if prefix and hasattr(model, prefix) else ""
 
 
-def _everything(model: nn.Module, step: int) -> frozenset[str]:
-    return frozenset(name for name, _ in model.named_parameters())
+@dataclass(frozen=True)
+class StrategyConfig:
+    """Which parameters train: a strategy by name, and what it can be told."""
+
+    name: str = option(
+        "full",
+        "Strategy",
+        "Which parts of the model may change.",
+        basic=True,
+        choices=("full", "frozen_backbone"),
+    )
+    unfreeze_every: int = option(
+        0, "Unfreeze every", "Optimizer steps after which one more layer begins to train; 0: an epoch.",
+        minimum=0, only=("layer_by_layer",),
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_options(self, "strategy")
 
 
-def _task_parameters(model: nn.Module, step: int) -> frozenset[str]:
+@dataclass(frozen=True)
+class Strategy:
+    """``stages(model, config)`` names the parameters that train in each stage, one after the other.
+
+    A stage lasts ``unfreeze_every`` optimizer steps (0: an epoch), the last one to the end. ``rates(model, config)``
+    gives factors of the learning rate by parameter name; those not named have 1. ``frozen_backbone_eval`` keeps dropout
+    off in the backbone, which then gives the same features every epoch.
+    """
+
+    name: str
+    title: str
+    help: str
+    stages: Callable[[nn.Module, StrategyConfig], Sequence[frozenset[str]]]
+    rates: Callable[[nn.Module, StrategyConfig], Mapping[str, float]] = lambda model, config: {}
+    frozen_backbone_eval: bool = False
+
+
+def _everything(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
+    return [frozenset(name for name, _ in model.named_parameters())]
+
+
+def _task_parameters(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
     prefix = backbone_prefix(model)
     names = frozenset(name for name, _ in model.named_parameters() if prefix and not name.startswith(prefix))
     if not names:
@@ -44,7 +68,7 @@ def _task_parameters(model: nn.Module, step: int) -> frozenset[str]:
             "This model has no parameters of its own for the task, so a frozen backbone leaves nothing to train.",
             "Choose the strategy full.",
         )
-    return names
+    return [names]
 
 
 STRATEGIES: tuple[Strategy, ...] = (
@@ -69,9 +93,8 @@ def find_strategy(name: str) -> Strategy:
     )  # fmt: skip
 
 
-def apply_strategy(strategy: Strategy, model: nn.Module, step: int) -> int:
-    """Set ``requires_grad`` and the train/eval mode of ``model`` for ``step``; return how many parameters train."""
-    names = strategy.trainable(model, step)
+def train_only(model: nn.Module, names: frozenset[str], strategy: Strategy) -> int:
+    """Set ``requires_grad`` and the train/eval mode of ``model``; return how many parameters train."""
     model.train()
     prefix = backbone_prefix(model).rstrip(".")
     if strategy.frozen_backbone_eval and prefix:

@@ -21,7 +21,7 @@ from lmstudio_app.gui.widgets.score_bars import ScoreBars
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.settings import Settings, runs_folder
-from lmstudio_app.tasks.sentiment import SENTIMENT
+from lmstudio_app.tasks.sentiment import JUDGE
 
 TEXT = "the film was not very good"
 TEXTS = [f"{word} {thing} {number}" for number in range(25) for word in ("good", "bad") for thing in ("film", "food")]
@@ -52,7 +52,7 @@ def make_tab(qtbot: Any, services: Any) -> Iterator[Callable[..., SentimentTab]]
 
 
 def expected_label(loaded: Any, text: str) -> Any:
-    return next(iter(SENTIMENT.predict(loaded, [{"text": text}], JobContext(), 1)))
+    return next(iter(JUDGE.predict(loaded, [{"text": text}], JobContext(), JUDGE.options(batch_size=1))))
 
 
 def idle(qtbot: Any, tab: SentimentTab) -> None:
@@ -238,7 +238,9 @@ def test_a_file_is_labelled_sorted_and_saved(
     assert "100 rows" in many.summary.text()
     many.classify_button.click()
     idle(qtbot, tab)
-    expected = list(SENTIMENT.predict(classifier, [{"text": text} for text in TEXTS], JobContext(), 8))
+    expected = list(
+        JUDGE.predict(classifier, [{"text": text} for text in TEXTS], JobContext(), JUDGE.options(batch_size=8))
+    )
     model = many.table_model
     assert many.table.isVisible()
     assert model.rowCount() == 100

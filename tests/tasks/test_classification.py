@@ -17,6 +17,7 @@ from lmstudio_app.tasks.classification import (
     label_ids,
     predict_labels,
 )
+from lmstudio_app.tasks.task import Setup
 
 
 def dataset(*labels: Any) -> Any:
@@ -66,7 +67,7 @@ def test_a_text_without_a_token_becomes_one() -> None:
     backend = Tokenizer(models.WordLevel({"<s>": 0, "good": 1, "<unk>": 2}, unk_token="<unk>"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", unk_token="<unk>")
-    encoded = encode_texts({"text": ["", "good", "  "]}, tokenizer, (), 8)
+    encoded = encode_texts({"text": ["", "good", "  "]}, Setup(tokenizer, (), 8))
     assert encoded["input_ids"] == [[0], [1], [0]]
 
 

@@ -17,7 +17,7 @@ from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model, quiet_transformers
 from lmstudio_app.tasks import find_task
 from lmstudio_app.tasks.classification import ClassificationMetrics, choose_label_names, label_ids
-from lmstudio_app.tasks.sentiment import SENTIMENT, label_names
+from lmstudio_app.tasks.sentiment import JUDGE, label_names
 
 
 def data(labels: list[object]) -> Dataset:
@@ -73,8 +73,8 @@ def test_metrics_follow_their_formulas() -> None:
 def test_prediction_keeps_the_order_and_equals_one_by_one(tiny_classifier: Path) -> None:
     loaded = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
     rows = [{"text": " ".join(["film"] * (1 + (7 * number) % 23)) + f" {number}"} for number in range(70)]
-    together = list(SENTIMENT.predict(loaded, rows, JobContext(), 4))
-    alone = [next(SENTIMENT.predict(loaded, [row], JobContext(), 1)) for row in rows]
+    together = list(JUDGE.predict(loaded, rows, JobContext(), JUDGE.options(batch_size=4)))
+    alone = [next(JUDGE.predict(loaded, [row], JobContext(), JUDGE.options(batch_size=1))) for row in rows]
     for first, second in zip(together, alone, strict=True):
         assert first.scores == pytest.approx(second.scores, abs=1e-5)
     assert together[0].to_row()["scores"].keys() == {"negative", "positive"}
@@ -90,7 +90,7 @@ def test_prediction_streams_and_stops(tiny_classifier: Path) -> None:
             yield {"text": "a film"}
 
     control = Control()
-    outputs = SENTIMENT.predict(loaded, endless(), JobContext(None, control), 4)
+    outputs = JUDGE.predict(loaded, endless(), JobContext(None, control), JUDGE.options(batch_size=4))
     next(outputs)
     assert len(taken) == 64
     control.cancel()
@@ -108,7 +108,7 @@ def edited_classifier(tiny_classifier: Path, folder: Path, **config: object) -> 
 
 def test_several_labels_at_once_have_probabilities_of_their_own(tiny_classifier: Path, tmp_path: Path) -> None:
     loaded = edited_classifier(tiny_classifier, tmp_path / "model", problem_type="multi_label_classification")
-    (output,) = SENTIMENT.predict(loaded, [{"text": "a film"}], JobContext(), 1)
+    (output,) = JUDGE.predict(loaded, [{"text": "a film"}], JobContext(), JUDGE.options(batch_size=1))
     with torch.inference_mode():
         logits = loaded.model(**loaded.tokenizer("a film", return_tensors="pt")).logits[0]
     assert list(output.scores.values()) == pytest.approx(logits.sigmoid().tolist(), abs=1e-6)
@@ -117,7 +117,7 @@ def test_several_labels_at_once_have_probabilities_of_their_own(tiny_classifier:
 def test_a_pair_is_read_and_may_be_missing(tiny_classifier: Path) -> None:
     loaded = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
     rows = [{"text": "a film", "pair": "a story"}, {"text": "a film", "pair": None}, {"text": "a film"}]
-    with_pair, without, missing = SENTIMENT.predict(loaded, rows, JobContext(), 4)
+    with_pair, without, missing = JUDGE.predict(loaded, rows, JobContext(), JUDGE.options(batch_size=4))
     assert without == missing != with_pair
 
 
@@ -134,19 +134,28 @@ def test_a_model_without_a_longest_text_reads_any(tiny_classifier: Path, tmp_pat
         tokenizer.save_pretrained(folder)
     loaded = load_model(LoadRequest(str(folder), device="cpu"), JobContext())
     assert loaded.card.max_length == 0
-    assert len(list(SENTIMENT.predict(loaded, [{"text": "a film " * 300}, {"text": "a"}], JobContext(), 2))) == 2
+    assert (
+        len(
+            list(
+                JUDGE.predict(
+                    loaded, [{"text": "a film " * 300}, {"text": "a"}], JobContext(), JUDGE.options(batch_size=2)
+                )
+            )
+        )
+        == 2
+    )
 
 
 def test_what_cannot_be_predicted_is_told(tiny_encoder: Path, tiny_classifier: Path) -> None:
     encoder = load_model(LoadRequest(str(tiny_encoder), device="cpu"), JobContext())
     with pytest.raises(UserError, match="no classification head"):
-        list(SENTIMENT.predict(encoder, [{"text": "x"}], JobContext(), 4))
+        list(JUDGE.predict(encoder, [{"text": "x"}], JobContext(), JUDGE.options(batch_size=4)))
     classifier = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext())
     number = dataclasses.replace(classifier, model=copy.deepcopy(classifier.model))
     number.model.config.id2label = {0: "score"}
     with pytest.raises(UserError, match="one number"):
-        list(SENTIMENT.predict(number, [{"text": "x"}], JobContext(), 4))
+        list(JUDGE.predict(number, [{"text": "x"}], JobContext(), JUDGE.options(batch_size=4)))
     with pytest.raises(UserError, match="no text"):
-        list(SENTIMENT.predict(classifier, [{"txt": "x"}], JobContext(), 4))
+        list(JUDGE.predict(classifier, [{"txt": "x"}], JobContext(), JUDGE.options(batch_size=4)))
     with pytest.raises(UserError, match="no task"):
         find_task("juggling")

@@ -12,7 +12,7 @@ import pytest
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.loading import LoadRequest, load_model
-from lmstudio_app.tasks.sentiment import SENTIMENT
+from lmstudio_app.tasks.sentiment import JUDGE
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.recipe import Recipe
 from tests.conftest import build_tiny_bert, build_tiny_tokenizer
@@ -72,7 +72,7 @@ def build(family: str, folder: Path) -> Path:
 
 def classify(folder: Path) -> list[Any]:
     loaded = load_model(LoadRequest(str(folder), device="cpu"), JobContext())
-    return list(SENTIMENT.predict(loaded, [{"text": text} for text in TEXTS], JobContext(), 4))
+    return list(JUDGE.predict(loaded, [{"text": text} for text in TEXTS], JobContext(), JUDGE.options(batch_size=4)))
 
 
 @pytest.mark.parametrize("family", ["distilbert", "albert", "electra", "deberta", "roberta", "gpt2", "llama"])
@@ -100,7 +100,7 @@ def test_padding_does_not_change_what_a_decoder_says(make_recipe: Callable[..., 
     together = classify(result.model_folder)
     loaded = load_model(LoadRequest(str(result.model_folder), device="cpu"), JobContext())
     for text, output in zip(TEXTS, together, strict=True):
-        (alone,) = SENTIMENT.predict(loaded, [{"text": text}], JobContext(), 1)
+        (alone,) = JUDGE.predict(loaded, [{"text": text}], JobContext(), JUDGE.options(batch_size=1))
         assert alone.scores == pytest.approx(output.scores, abs=1e-5)
 
 

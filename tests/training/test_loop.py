@@ -13,7 +13,7 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Finished, StepLogged
 from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
-from lmstudio_app.tasks.sentiment import SENTIMENT
+from lmstudio_app.tasks.sentiment import JUDGE
 from lmstudio_app.training.checkpoints import checkpoint_folders
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.recipe import Recipe, TrainingConfig
@@ -59,7 +59,7 @@ def test_training_learns_and_leaves_a_model_that_predicts(make_recipe: MakeRecip
     assert config["id2label"] == {"0": "negative", "1": "positive"}
     loaded = load_model(LoadRequest(str(result.model_folder), device="cpu"), JobContext())
     rows = [{"text": "it was wonderful"}, {"text": "a terrible and very boring film"}]
-    outputs = list(SENTIMENT.predict(loaded, rows, JobContext(), 32))
+    outputs = list(JUDGE.predict(loaded, rows, JobContext(), JUDGE.options(batch_size=32)))
     assert [output.label for output in outputs] == ["positive", "negative"]
     assert all(abs(sum(output.scores.values()) - 1) < 1e-6 for output in outputs)
 

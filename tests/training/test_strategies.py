@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.strategies import apply_strategy, find_strategy
+from lmstudio_app.training.strategies import StrategyConfig, find_strategy, train_only
 
 
 def changed_tensors(before: Path, after: Path) -> tuple[set[str], set[str]]:
@@ -27,6 +28,11 @@ def changed_tensors(before: Path, after: Path) -> tuple[set[str], set[str]]:
         is_same = original is not None and torch.equal(original, tensor)
         (same if is_same else changed).add(name)
     return changed, same
+
+
+def enter(name: str, model: Any) -> int:
+    strategy = find_strategy(name)
+    return train_only(model, strategy.stages(model, StrategyConfig(name=name))[0], strategy)
 
 
 def test_a_frozen_backbone_changes_the_head_alone(
@@ -47,15 +53,15 @@ def test_full_changes_everything(make_recipe: Callable[..., Recipe], tiny_encode
 
 def test_a_frozen_backbone_keeps_its_dropout_off(tiny_classifier: Path) -> None:
     model = load_model(LoadRequest(str(tiny_classifier), device="cpu"), JobContext()).model
-    count = apply_strategy(find_strategy("frozen_backbone"), model, 0)
+    count = enter("frozen_backbone", model)
     assert count == sum(p.numel() for p in model.classifier.parameters())
     assert model.training
     assert not model.bert.training
-    assert apply_strategy(find_strategy("full"), model, 0) == model.num_parameters()
+    assert enter("full", model) == model.num_parameters()
     assert model.bert.training
 
 
 def test_a_model_without_a_head_of_its_own_is_refused(tiny_encoder: Path) -> None:
     model = load_model(LoadRequest(str(tiny_encoder), device="cpu"), JobContext()).model
     with pytest.raises(UserError, match="nothing to train"):
-        apply_strategy(find_strategy("frozen_backbone"), model, 0)
+        enter("frozen_backbone", model)
