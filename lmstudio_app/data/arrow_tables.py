@@ -1,8 +1,8 @@
 """Arrow tables on disk: written in blocks while a file is read, cached, memory-mapped afterwards.
 
 A cache entry is a folder with ``data.arrow`` (the Arrow stream format, which ``datasets`` maps), ``table.json``
-(what was found while reading), ``lines.npy`` (which line of the file a row comes from) and, if rows were set
-aside, ``rejected.jsonl``.
+(what was found while reading), ``lines.npy`` (which line of the file a row comes from), ``documents.npy`` (the first
+row of each document, where rows belong to such) and, if rows were set aside, ``rejected.jsonl``.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-FORMAT = 3  # part of every key: raise it when a reader changes what it makes of the same file
+FORMAT = 4  # part of every key: raise it when a reader changes what it makes of the same file
 DATA, META, LINES, REJECTED = "data.arrow", "table.json", "lines.npy", "rejected.jsonl"
+DOCUMENTS = "documents.npy"
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
 _NUMBER = r"^-?[0-9]{1,16}(\.[0-9]{1,17})?([eE][-+]?[0-9]{1,3})?$"
 _LEADING_ZERO = r"^-?0[0-9]"
@@ -127,6 +128,7 @@ class TableWriter:
     def __init__(self, folder: Path, *, infer: bool) -> None:
         self._folder = folder
         self._infer = infer
+        self._documents: list[int] = []
         self._types: dict[str, str] = {}
         self._numeric: dict[str, str] = {}  # of text columns: "int", "float" so far
         self._writer: Any = None
@@ -142,6 +144,14 @@ class TableWriter:
         if first != self._next_line:
             self._line_breaks.append((at, first))
         self._next_line = first + count
+
+    def keep_texts(self) -> None:
+        """Numbers stay texts, too; to be said before the first block."""
+        self._infer = False
+
+    def note_document(self, row: int) -> None:
+        """A document begins at this row."""
+        self._documents.append(row)
 
     def add(self, columns: Mapping[str, Sequence[Any]], lines: int | Sequence[int] | None = None) -> None:
         """Append a block. ``lines``: the first line of consecutive ones, or the line of every row."""
@@ -236,6 +246,8 @@ class TableWriter:
         for path in self._segments:
             path.unlink()
         np.save(self._folder / LINES, np.array(self._line_breaks, dtype=np.int64).reshape(-1, 2))
+        if self._documents:
+            np.save(self._folder / DOCUMENTS, np.array(self._documents, dtype=np.int64))
         text = json.dumps({**meta, "rejected": self.rejected, "rows": self.rows}, ensure_ascii=False)
         (self._folder / META).write_text(text, encoding="utf-8")
 

@@ -49,7 +49,7 @@ def _message(item: Any) -> dict[str, str]:
         raise ValueError("a message without role or content")
     known = ROLES.get(str(role).strip().lower())
     if known is None:
-        raise ValueError(f"the role {role!s:.40} is not known")
+        raise ValueError(f"an unknown role: {role!s:.40}")
     return {"role": known, "content": _text(content)}
 
 

@@ -17,6 +17,7 @@ from lmstudio_app.jobs import JobContext
 
 _BLANK = " \t\r\n"
 _ROWS_KEYS = ("data", "rows", "examples", "items", "train")
+TRANSLATION = "translation"  # the column in which the data sets of the Hugging Face hub hold a text by language
 Row = tuple[int, dict[str, Any]]
 
 
@@ -222,19 +223,31 @@ def _row_blocks(document: JsonDocument, ctx: JobContext, findings: Findings) -> 
 
 
 def flatten_squad(article: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """One row a question: id, title, context, question, answer, start (in characters; None if unanswerable).
+    """One row a question: id, title, context, question, and all its answers with where they begin (in characters).
 
-    The first answer is taken. Source: the SQuAD 1.1 and 2.0 files (Rajpurkar et al., 2016 and 2018).
+    ``answers`` is ``{"text": […], "answer_start": […]}``, two empty lists for a question without an answer; the same
+    answer given by several people comes once. Source: the SQuAD 1.1 and 2.0 files (Rajpurkar et al., 2016 and 2018).
     """
     for paragraph in article.get("paragraphs", ()):
         for question in paragraph.get("qas", ()):
-            answers: Sequence[Mapping[str, Any]] = question.get("answers") or ()
-            answer = answers[0] if answers and not question.get("is_impossible") else None
+            given: Sequence[Mapping[str, Any]] = () if question.get("is_impossible") else question.get("answers") or ()
+            answers = {(answer.get("text", ""), answer.get("answer_start")): None for answer in given}
             yield {
                 "id": str(question.get("id", "")),
                 "title": str(article.get("title", "")),
                 "context": paragraph.get("context", ""),
                 "question": question.get("question", ""),
-                "answer": answer["text"] if answer else "",
-                "start": answer.get("answer_start") if answer else None,
+                "answers": {
+                    "text": [text for text, _ in answers],
+                    "answer_start": [start for _, start in answers],
+                },
             }
+
+
+def with_languages(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row whose ``translation`` is ``{"en": …, "de": …}`` gets a column a language instead."""
+    texts = row.get(TRANSLATION)
+    if not isinstance(texts, dict) or not texts or not all(isinstance(t, str | None) for t in texts.values()):
+        return row
+    rest = {name: value for name, value in row.items() if name != TRANSLATION}
+    return row if rest.keys() & texts.keys() else {**rest, **texts}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.arrow_tables import as_text
+from lmstudio_app.data.json_files import TRANSLATION
 from lmstudio_app.data.problems import Findings
 from lmstudio_app.data.text_files import TextFile
 from lmstudio_app.errors import UserError
@@ -27,17 +28,18 @@ def read_parquet(path: Path, ctx: JobContext, findings: Findings) -> Iterator[pa
     try:
         with pq.ParquetFile(_source(path), memory_map=True) as file:
             labels = _class_labels(file.schema_arrow)
-            schema = pa.schema(
-                [(field.name, _plain_type(field, labels)) for field in file.schema_arrow if _is_kept(field, findings)]
-            )
+            kept = [field.name for field in file.schema_arrow if _is_kept(field, findings)]
+            whole = pa.schema([file.schema_arrow.field(name) for name in kept])
+            schema = pa.schema([(field.name, _plain_type(field, labels)) for field in _by_language(whole)])
             if not len(schema):
                 raise UserError("{path} has no column with text or numbers.", "Choose another file.", path=str(path))
             meter = ctx.meter(file.metadata.num_rows, "rows")
             done = 0
-            for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
+            for batch in file.iter_batches(_BATCH_ROWS, columns=kept):
                 meter.update(done)
                 done += batch.num_rows
-                arrays = [_plain(batch.column(field.name), field.type, labels.get(field.name)) for field in schema]
+                columns = _columns(batch, schema.names)
+                arrays = [_plain(columns[field.name], field.type, labels.get(field.name)) for field in schema]
                 yield pa.record_batch(arrays, schema=schema)
             meter.update(done)
             if not done:
@@ -83,6 +85,29 @@ def _is_kept(field: pa.Field, findings: Findings) -> bool:
             name=field.name,
         )
     return not binary
+
+
+def _by_language(schema: pa.Schema) -> list[pa.Field]:
+    """The fields, with those of a struct ``translation`` of texts in its place (``en``, ``de``)."""
+    import pyarrow as pa
+
+    found: list[pa.Field] = []
+    for field in schema:
+        inner = [field.type.field(at) for at in range(field.type.num_fields)] if pa.types.is_struct(field.type) else []
+        texts = [part for part in inner if pa.types.is_string(part.type) or pa.types.is_large_string(part.type)]
+        is_free = not {part.name for part in inner} & set(schema.names)
+        found += inner if field.name == TRANSLATION and inner and texts == inner and is_free else [field]
+    return found
+
+
+def _columns(batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, pa.Array]:
+    import pyarrow.compute as pc
+
+    there = set(batch.schema.names)
+    return {
+        name: batch.column(name) if name in there else pc.struct_field(batch.column(TRANSLATION), name)
+        for name in names
+    }
 
 
 def _plain_type(field: pa.Field, labels: dict[str, list[str]]) -> pa.DataType:

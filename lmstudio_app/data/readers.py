@@ -9,7 +9,7 @@ from typing import Any
 
 from lmstudio_app.data.arrow_tables import TableWriter
 from lmstudio_app.data.delimited import DelimitedParser, Dialect, find_dialect
-from lmstudio_app.data.json_files import JsonDocument, read_json, read_json_lines
+from lmstudio_app.data.json_files import JsonDocument, read_json, read_json_lines, with_languages
 from lmstudio_app.data.parquet_files import read_parquet
 from lmstudio_app.data.problems import Findings, delimiter_name, encoding_name
 from lmstudio_app.data.text_files import (
@@ -231,16 +231,23 @@ def _feed_carefully(
 
 def _import_lines(path: Path, encoding: Encoding, writer: TableWriter, findings: Findings, ctx: JobContext) -> None:
     """One text a line; blank lines separate documents and are no rows."""
+    writer.keep_texts()
+    begins = True
     with TextFile(path) as file:
         for first, lines in read_lines(file, encoding, ctx.meter(file.size, "B").update):
-            texts, numbers = [], []
+            texts: list[str] = []
+            numbers: list[int] = []
             for number, line in enumerate(lines, first):
                 if not line.strip():
+                    begins = True
                     continue
                 if encoding.damaged and is_damaged(line):
                     note_damaged(number, encoding, findings)
                     writer.reject(number, "not UTF-8", line)
                     continue
+                if begins:
+                    writer.note_document(writer.rows + len(texts))
+                    begins = False
                 texts.append(line)
                 numbers.append(number)
             writer.add({"text": texts}, numbers)
@@ -281,6 +288,7 @@ def _is_json_lines(path: Path, encoding: Encoding) -> bool:
 def _add_objects(rows: Sequence[tuple[int, Mapping[str, Any]]], writer: TableWriter) -> None:
     if not rows:
         return
+    rows = [(line, with_languages(row)) for line, row in rows]
     names = {name: None for _, row in rows for name in row}
     columns = {name: [row.get(name) for _, row in rows] for name in names}
     writer.add(columns, [line for line, _ in rows])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ MANY_CLASSES = 100
 
 @dataclass(frozen=True)
 class DroppedRow:
-    """A row with a missing value. ``line`` is its 1-based line, where the format has lines."""
+    """A row whose value in ``column`` is missing or does not fit. ``line`` counts from 1, where there are lines."""
 
     file: str
     line: int | None
@@ -22,9 +22,20 @@ class DroppedRow:
 
 
 @dataclass(frozen=True)
+class Running:
+    """How much running text there is."""
+
+    train_documents: int
+    eval_documents: int
+    train_words: int
+    eval_words: int
+
+
+@dataclass(frozen=True)
 class DataReport:
-    """What became of the rows: ``rows`` were read, ``dropped`` had missing values, ``rejected`` did not parse,
-    ``removed`` were left out as duplicates. ``duplicates`` and ``leakage`` count what remains."""
+    """What became of the rows: ``rows`` were read, ``dropped`` had missing values or ones that do not fit, ``rejected``
+    did not parse, ``removed`` were left out as duplicates, ``limited`` because fewer were asked for. ``duplicates`` and
+    ``leakage`` count what remains. ``running`` is there for running text only."""
 
     columns: Mapping[str, str]
     rows: int
@@ -34,10 +45,12 @@ class DataReport:
     dropped_rows: tuple[DroppedRow, ...] = ()
     rejected: int = 0
     removed: int = 0
+    limited: int = 0
     duplicates: int = 0
     leakage: int = 0
     train_balance: Mapping[str, int] = field(default_factory=dict)
     eval_balance: Mapping[str, int] = field(default_factory=dict)
+    running: Running | None = None
     problems: tuple[Problem, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -49,27 +62,43 @@ class DataReport:
             **{
                 **values,
                 "dropped_rows": tuple(DroppedRow(**row) for row in values["dropped_rows"]),
+                "running": Running(**values["running"]) if values["running"] else None,
                 "problems": tuple(Problem.from_dict(problem) for problem in values["problems"]),
             }
         )
 
 
-def note_duplicates(repeated: Duplicates, findings: Findings) -> None:
+def note_duplicates(
+    repeated: Duplicates, findings: Findings, *, running: bool = False, show: Callable[[str], str] = str
+) -> None:
+    """``show`` makes an example's text readable. Running text may repeat itself, so nothing is to be mended there."""
     if repeated.count:
         findings.add(
             "duplicates",
             "{repeated} training rows repeat an earlier text, the most frequent {repeats} times: {example}",
-            fix="deduplicate",
+            fix=None if running else "deduplicate",
             severity="info",
             repeated=repeated.count,
             repeats=repeated.examples[0][1],
-            example=repeated.examples[0][0][:80],
+            example=show(repeated.examples[0][0])[:80],
         )
     if repeated.conflicting:
         findings.add(
             "conflicting",
             "{texts} texts occur with more than one label.",
             texts=repeated.conflicting,
+        )
+
+
+def note_leakage(leaked: int, total: int, findings: Findings, *, running: bool = False) -> None:
+    if leaked:
+        findings.add(
+            "leakage",
+            "{leaked} of {total} evaluation rows have a text that is also in the training data.",
+            fix=None if running else "deduplicate",
+            severity="info" if running else "warning",
+            leaked=leaked,
+            total=total,
         )
 
 

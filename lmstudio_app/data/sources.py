@@ -20,7 +20,11 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from datasets import Dataset
+
+    Integers = npt.NDArray[np.int64]
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet", "txt")
 _SUFFIXES = {
@@ -153,6 +157,14 @@ class FilePart:
         return min(row, end, self.rows - 1)
 
     @property
+    def documents(self) -> Integers | None:
+        """The first row of each document, int64 ``[documents]``; None where every row is one."""
+        import numpy as np
+
+        path = self.folder / arrow_tables.DOCUMENTS
+        return np.load(path) if path.is_file() else None
+
+    @property
     def rejected_file(self) -> Path | None:
         path = self.folder / arrow_tables.REJECTED
         return path if path.is_file() else None
@@ -183,6 +195,20 @@ class Table:
         """The file and the 1-based line that row ``row`` comes from (None: the format has no lines)."""
         part = next(part for part in reversed(self.parts) if part.first <= row)
         return part.path, part.line(row - part.first)
+
+    def documents(self) -> Integers:
+        """The number of the document that each row belongs to, int64 ``[rows]``, never falling, counted from 0.
+
+        Blank lines separate the documents of a plain text file, and a file begins a new one; in the other formats
+        every row is a document.
+        """
+        import numpy as np
+
+        begins = np.zeros(len(self.dataset), dtype=np.int64)
+        for part in self.parts:
+            starts = part.documents
+            begins[part.first + (np.arange(part.rows) if starts is None else starts)] = 1
+        return np.cumsum(begins) - 1
 
     def rejected_rows(self) -> Iterator[dict[str, Any]]:
         """The rows set aside: ``{"file", "line", "reason", "raw"}``."""

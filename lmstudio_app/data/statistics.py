@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 5
 _BATCH = 512
+_WORDS_AT_ONCE = 8192  # texts
+_WORD = r"[\p{Han}\p{Hiragana}\p{Katakana}]|[^\s\p{Han}\p{Hiragana}\p{Katakana}]+"
 
 
 @dataclass(frozen=True)
@@ -231,5 +233,18 @@ def word_lengths(dataset: Dataset, column: str, sample: int = 10_000) -> Integer
 
     chosen = sample_rows(len(dataset), sample)
     texts = arrow_column(dataset, column).cast(pa.string()).take(pa.array(chosen)).fill_null("")
-    counts = pc.count_substring_regex(texts, r"[\p{Han}\p{Hiragana}\p{Katakana}]|[^\s\p{Han}\p{Hiragana}\p{Katakana}]+")
+    counts = pc.count_substring_regex(texts, _WORD)
     return np.asarray(counts.cast("int64").to_numpy(), dtype=np.int64)
+
+
+def count_words(texts: pa.ChunkedArray, ctx: JobContext) -> int:
+    """Words of all the texts together, counted as in :func:`word_lengths`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = 0
+    for chunk in texts.cast(pa.string()).chunks:
+        for start in range(0, len(chunk), _WORDS_AT_ONCE):
+            ctx.check()
+            words += pc.sum(pc.count_substring_regex(chunk.slice(start, _WORDS_AT_ONCE), _WORD)).as_py() or 0
+    return words

@@ -126,10 +126,11 @@ def test_lone_surrogates_in_json_do_not_stop_the_import(put: Any) -> None:
     assert table.dataset["text"][0] == "half an emoji \ufffd"
 
 
-def test_squad_is_flattened(put: Any) -> None:
+def test_squad_is_flattened_with_all_its_answers(put: Any) -> None:
     context = "The cat sat on the mat."
+    given = [{"text": "The cat", "answer_start": 0}, {"text": "cat", "answer_start": 4}]
     questions = [
-        {"id": "1", "question": "Who?", "answers": [{"text": "The cat", "answer_start": 0}]},
+        {"id": "1", "question": "Who?", "answers": [*given, given[0]]},
         {"id": "2", "question": "Why?", "answers": [], "is_impossible": True},
     ]
     squad = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": context, "qas": questions}]}]}
@@ -139,10 +140,21 @@ def test_squad_is_flattened(put: Any) -> None:
         "title": "T",
         "context": context,
         "question": "Who?",
-        "answer": "The cat",
-        "start": 0,
+        "answers": '{"text": ["The cat", "cat"], "answer_start": [0, 4]}',
     }
-    assert table.dataset[1]["start"] is None
+    assert table.dataset[1]["answers"] == '{"text": [], "answer_start": []}'
+
+
+def test_translations_by_language_become_columns(put: Any, tmp_path: Path) -> None:
+    pairs = [{"en": "Hello", "de": "Hallo"}, {"en": "Bye", "de": None}]
+    rows = [{"id": at, "translation": pair} for at, pair in enumerate(pairs)]
+    expected = {"id": [0, 1], "en": ["Hello", "Bye"], "de": ["Hallo", None]}
+    table = read(put("opus.jsonl", "".join(json.dumps(row) + "\n" for row in rows)))
+    assert table.dataset[:] == expected
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "opus.parquet")
+    assert read(tmp_path / "opus.parquet").dataset[:] == expected
+    clash = read(put("clash.jsonl", json.dumps({"en": "x", "translation": pairs[0]}) + "\n"))
+    assert clash.dataset[0] == {"en": "x", "translation": json.dumps(pairs[0])}
 
 
 def test_parquet_restores_label_names_and_keeps_nested_values_as_json(tmp_path: Path) -> None:
@@ -163,10 +175,24 @@ def test_parquet_restores_label_names_and_keeps_nested_values_as_json(tmp_path: 
     assert table.line(0)[1] is None
 
 
-def test_plain_text_is_a_text_a_line(put: Any) -> None:
-    table = read(put("plain.txt", "Hello, world.\nSecond.\n\nNew document.\n"))
+def test_plain_text_is_a_text_a_line_and_blank_lines_separate_documents(put: Any) -> None:
+    table = read(put("plain.txt", "Hello, world.\nSecond.\n\n \nNew document.\n"))
     assert table.dataset[:] == {"text": ["Hello, world.", "Second.", "New document."]}
-    assert table.line(2)[1] == 4
+    assert table.line(2)[1] == 5
+    assert table.documents().tolist() == [0, 0, 1]
+    assert read(put("numbers.txt", "1\n2\n")).dataset[:] == {"text": ["1", "2"]}
+    both = read([put("a.txt", "\none\ntwo\n\nthree\n"), put("b.txt", "four\nfive\n")])
+    assert both.documents().tolist() == [0, 0, 1, 2, 2]
+    rows = read(put("rows.jsonl", '{"text": "a"}\n{"text": "b"}\n'))
+    assert rows.documents().tolist() == [0, 1]
+
+
+def test_documents_are_kept_across_the_blocks_of_reading(put: Any) -> None:
+    lines = [f"line {i} of a rather long text that goes on and on" for i in range(9000)]
+    content = "".join(line + ("\n\n" if i % 100 == 99 else "\n") for i, line in enumerate(lines))
+    table = read(put("book.txt", content))
+    assert table.dataset["text"][:] == lines
+    assert table.documents().tolist() == [i // 100 for i in range(9000)]
 
 
 def test_text_with_tabs_in_every_line_is_a_table(put: Any) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lmstudio_app.data.choosing import splitmix64
 from lmstudio_app.data.columns import ColumnSpec, guess_columns, resolve_columns
 from lmstudio_app.data.problems import Problem
 from lmstudio_app.data.reports import DataReport
 from lmstudio_app.data.sources import read_table
-from lmstudio_app.data.splits import DataConfig, prepare_data, report_on, splitmix64
+from lmstudio_app.data.splits import DataConfig, prepare_data, report_on
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 
