@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.console import EXIT_BAD_INPUT, console_context
 from lmstudio_app.errors import UserError
 
 
@@ -27,12 +28,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="change the recipe, for example training.epochs=1",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
+    parser.add_argument(
+        "--in-background",
+        action="store_true",
+        help="train in a process of its own, print the run's folder and return; runs follow, pause and stop take it",
+    )
     parser.add_argument("--json", action="store_true", help="one event a line on stdout")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from lmstudio_app.training.background import start_in_background
     from lmstudio_app.training.loop import TrainRequest, train
+    from lmstudio_app.training.processes import FailedElsewhere
     from lmstudio_app.training.recipe import Recipe
 
     if args.resume:
@@ -46,8 +54,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         overrides = [text for group in args.set for text in group]
         request = TrainRequest(Recipe.load(args.recipe, overrides), args.run_dir)
-    with console_context(json=args.json) as ctx:
-        result = train(request, ctx)
+    if args.in_background:
+        with console_context(json=args.json) as ctx:
+            folder = start_in_background(request, ctx)
+        sys.stdout.write((json.dumps({"run_folder": str(folder)}) if args.json else str(folder)) + "\n")
+        return 0
+    try:
+        with console_context(json=args.json) as ctx:
+            result = train(request, ctx)
+    except FailedElsewhere:  # one of several processes; the main one tells
+        return EXIT_BAD_INPUT
     if not args.json:
         sys.stdout.write(f"{result.model_folder}\n")
     return 0

@@ -125,7 +125,7 @@ def create_run(recipe: Recipe, folder: Path | None = None) -> RunFolder:
 def _new_folder(recipe: Recipe) -> Path:
     """Make a folder of its own, also when several trainings begin in the same second."""
     moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    name = f"{moment}-{recipe.task}-{_slug(recipe.model)}".rstrip("-")
+    name = f"{moment}-{recipe.task}-{_slug(recipe.title)}".rstrip("-")
     root = runs_folder().resolve()
     for number in itertools.count(1):
         folder = root / (name if number == 1 else f"{name}-{number}")

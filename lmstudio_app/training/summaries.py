@@ -140,7 +140,7 @@ def summarize_run(folder: Path) -> RunSummary:
         name=folder.name,
         folder=folder,
         task=str(recipe["task"]),
-        model=str(recipe.get("model") or ""),
+        model=_model(recipe),
         data=_names(recipe["data"]["train"]),
         state=_state(digest, alive),
         started=digest.first_time or (folder / RECIPE).stat().st_mtime,
@@ -160,6 +160,13 @@ def summarize_run(folder: Path) -> RunSummary:
         paused=alive and read_live(folder).paused,
         problem=digest.ending.message if isinstance(digest.ending, Failed) and not alive else "",
     )
+
+
+def _model(recipe: Mapping[str, Any]) -> str:
+    """What it starts from: a model, or the family of a new one."""
+    architecture = recipe.get("architecture")
+    family = architecture.get("family") if isinstance(architecture, Mapping) else None
+    return str(recipe.get("model") or family or "")
 
 
 def _names(source: Any) -> str:
