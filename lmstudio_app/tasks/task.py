@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,9 @@ class Setup:
     """How one training reads its rows; every function of a task gets it.
 
     ``labels`` are names in id order, empty for tasks without; ``max_length`` counts tokens; ``options`` is the task's
-    own dataclass; ``model_config`` the ``transformers.PretrainedConfig`` of the model.
+    own dataclass; ``model_config`` the ``transformers.PretrainedConfig`` of the model. ``notes`` counts rows by a
+    sentence with ``{count}`` that is true of them: ``encode`` adds to it, and when all rows are encoded each sentence
+    is told as a warning.
     """
 
     tokenizer: Any
@@ -51,6 +54,7 @@ class Setup:
     max_length: int
     options: Any = NoOptions()
     model_config: Any = None
+    notes: Counter[str] = field(default_factory=Counter, compare=False)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,9 @@ def encode_rows(dataset: Dataset, task: Task, setup: Setup, ctx: JobContext) -> 
             else:
                 values.setdefault(name, []).append(np.asarray(column))
     meter.update(len(dataset))
+    for sentence, count in setup.notes.items():
+        ctx.warn(sentence, count=count)
+    setup.notes.clear()
     if not origins:
         raise UserError("The data set holds no rows that can be used.", "Check the column mapping and the file.")
     sequences = {
