@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from lmstudio_app.cli.console import EXIT_BAD_INPUT, console_context
+from lmstudio_app.cli.console import console_context
 from lmstudio_app.errors import UserError
 
 
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with console_context(json=args.json) as ctx:
             result = train(request, ctx)
-    except FailedElsewhere:  # one of several processes; the main one tells
-        return EXIT_BAD_INPUT
+    except FailedElsewhere:
+        return 0  # one of several processes: the main one tells, and must not be ended by the launcher before it has
     if not args.json:
         sys.stdout.write(f"{result.model_folder}\n")
     return 0

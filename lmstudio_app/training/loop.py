@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -15,19 +16,17 @@ from lmstudio_app.errors import Cancelled, UserError, is_out_of_memory
 from lmstudio_app.events import CheckpointSaved, Evaluated, Finished, StepLogged
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.saving import save_model
-from lmstudio_app.tasks.task import Evaluation
 from lmstudio_app.training.checkpoints import (
     Position,
-    checkpoint_folder,
     checkpoint_folders,
     find_damage,
     load_checkpoint,
-    load_weights,
     save_checkpoint,
     set_aside,
 )
+from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_best
+from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.recording import recording
 from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
@@ -60,9 +59,10 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
     ``stop`` saves the model as it is. ``cancel`` leaves a checkpoint and raises :class:`Cancelled`; any other
     exception leaves the last checkpoint. All three leave a run that can be resumed.
     """
-    run = _open(request)
-    with recording(run, ctx) as ctx:
-        session = prepare_session(run.recipe, ctx)
+    processes = join_processes("auto" if request.recipe is None else request.recipe.training.device)
+    run = share_run(processes, lambda: _open(request))
+    with recording_once(run, processes, ctx) as ctx:
+        session = prepare_session(run.recipe, ctx, processes)
         position = _restore(session, run, ctx)
         try:
             with freed_memory_kept():
@@ -70,28 +70,36 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
         except Cancelled:
             _save(session, run, position, ctx)
             raise
-        state = "stopped" if ctx.stopping and position.step < session.total_steps else "finished"
-        save_model(
-            run.final,
-            session.loaded.model,
-            session.loaded.tokenizer,
-            provenance=_provenance(session, evaluation),
+        is_cut_short = processes.share(lambda: ctx.stopping and position.step < session.total_steps)
+        result = TrainResult(run.path, run.final, "stopped" if is_cut_short else "finished", evaluation.metrics)
+        if processes.is_main:
+            _finish(session, result, position, evaluation, ctx)
+        processes.meet()
+        return result
+
+
+def _finish(session: Session, result: TrainResult, position: Position, evaluation: Evaluated, ctx: JobContext) -> None:
+    """Save the model and say what came of it."""
+    save_model(
+        result.model_folder,
+        session.loaded.model,
+        session.loaded.tokenizer,
+        provenance=_provenance(session, evaluation),
+    )
+    rate = position.examples / position.train_seconds if position.train_seconds else 0.0
+    ctx.emit(
+        Finished(
+            state=result.state,
+            result={
+                "run_folder": str(result.run_folder),
+                "model_folder": str(result.model_folder),
+                "metrics": evaluation.metrics,
+                "steps": position.step,
+                "train_seconds": position.train_seconds,
+                "examples_per_second": rate,
+            },
         )
-        rate = position.examples / position.train_seconds if position.train_seconds else 0.0
-        ctx.emit(
-            Finished(
-                state=state,
-                result={
-                    "run_folder": str(run.path),
-                    "model_folder": str(run.final),
-                    "metrics": evaluation.metrics,
-                    "steps": position.step,
-                    "train_seconds": position.train_seconds,
-                    "examples_per_second": rate,
-                },
-            )
-        )
-        return TrainResult(run.path, run.final, state, evaluation.metrics)
+    )
 
 
 def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> Evaluated:
@@ -103,15 +111,15 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
     clock = _Clock()
     evaluations: dict[int, Evaluated] = {}
     saved_step = position.step
+    between = session.processes.agreeing(ctx)
 
     while True:
-        ctx.check()
-        is_over = position.step >= total or ctx.stopping
+        is_over = session.processes.agree(ctx) or position.step >= total
         must_save = is_over or position.step % checkpoint_every == 0
         if position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0):
-            evaluation = evaluate(session, position, ctx)
+            evaluation = evaluate(session, position, between)
             ctx.emit(evaluation)
-            is_best = _judge(session, position, evaluation)
+            is_best = judge(session, position, evaluation)
             evaluations = {step: e for step, e in evaluations.items() if step == position.best_step}
             evaluations[position.step] = evaluation
             must_save |= is_best and config.keep_best
@@ -122,7 +130,7 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
             _save(session, run, position, ctx)
             saved_step = position.step
         if is_over:
-            return _take_best(session, run, position, evaluations, ctx)
+            return take_best(session, run, position, evaluations, ctx)
 
         clock.start()
         if session.enter_stage(position.step):
@@ -166,7 +174,7 @@ def _backward(
         try:
             batches = session.training_batches(rows, position.parts)
             items = sum(batch.items for batch in batches)
-            if accelerator.num_processes > 1:
+            if session.processes.count > 1:
                 items = int(accelerator.reduce(_on_device(session, items)))
             total: Any = 0.0
             for number, batch in enumerate(batches):
@@ -176,11 +184,11 @@ def _backward(
                         loss = session.task.loss(session.model, batch.inputs)
                     loss = loss * (batch.items / max(1, items))
                     # gradients are averaged over the processes, so that each must count as many times
-                    accelerator.backward(loss * accelerator.num_processes)
+                    accelerator.backward(loss * session.processes.count)
                 total = total + loss.detach().float()
             return batches, total
         except RuntimeError as error:
-            if not is_out_of_memory(error) or accelerator.num_processes > 1:
+            if not is_out_of_memory(error) or session.processes.count > 1:
                 raise
             largest = max(batch.examples for batch in session.training_batches(rows, position.parts))
             _make_room(session, position, largest, ctx)
@@ -220,54 +228,6 @@ def _on_device(session: Session, value: float) -> torch.Tensor:
     return torch.tensor(value, dtype=torch.float64, device=session.loaded.device)
 
 
-def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated:
-    """Loss and the task's metrics on the evaluation set."""
-    import torch
-
-    ctx.status("Evaluating at step {step}", step=position.step)
-    training_modes = {module: module.training for module in session.loaded.model.modules()}
-    session.loaded.model.eval()
-    evaluation = Evaluation(
-        session.model, session.loaded, session.setup, session.splits.eval, session.evaluation_batches, ctx
-    )
-    try:
-        with torch.inference_mode():
-            metrics, details = session.task.evaluate(evaluation)
-    finally:
-        for module, is_training in training_modes.items():
-            module.training = is_training
-    position.evaluated_step = position.step
-    return Evaluated(step=position.step, epoch=_epoch(session, position), metrics=metrics, details=details)
-
-
-def _judge(session: Session, position: Position, evaluation: Evaluated) -> bool:
-    """Note in ``position`` whether this evaluation is the best so far, and say so."""
-    value, task = evaluation.metrics[session.task.main_metric], session.task
-    best = position.best_value
-    is_best = best is None or (value > best if task.greater_is_better else value < best)
-    if is_best and math.isfinite(value):
-        position.best_value, position.best_step, position.waited = value, position.step, 0
-        return True
-    position.waited += 1
-    return False
-
-
-def _take_best(
-    session: Session, run: RunFolder, position: Position, evaluations: Mapping[int, Evaluated], ctx: JobContext
-) -> Evaluated:
-    """Bring back the weights that did best, where that is wanted. Returns their evaluation."""
-    if session.config.keep_best and position.best_value is not None and position.best_step != position.step:
-        folder = checkpoint_folder(run.checkpoints, position.best_step)
-        if find_damage(folder):
-            ctx.warn("The best checkpoint, of step {step}, is damaged; the last weights are kept.",
-                     step=position.best_step)  # fmt: skip
-        else:
-            load_weights(folder, session.loaded.model)
-            ctx.status("The model of step {step} did best and is kept", step=position.best_step)
-            return evaluations.get(position.best_step) or evaluate(session, position, ctx)
-    return evaluations.get(position.step) or evaluate(session, position, ctx)
-
-
 class _Clock:
     """Rates between two logged steps; pauses, evaluations and checkpoints do not count as time."""
 
@@ -298,7 +258,7 @@ class _Clock:
         event = StepLogged(
             step=position.step,
             total_steps=session.total_steps,
-            epoch=_epoch(session, position),
+            epoch=epoch_of(session, position),
             loss=loss,
             learning_rate=learning_rate,
             grad_norm=float(grad_norm),
@@ -314,13 +274,9 @@ class _Clock:
 
 def _over_processes(session: Session, value: Any) -> float:
     """The sum of what every process has."""
-    if session.accelerator.num_processes == 1:
+    if session.processes.count == 1:
         return float(value)
     return float(session.accelerator.reduce(_on_device(session, float(value))))
-
-
-def _epoch(session: Session, position: Position) -> float:
-    return position.step / session.steps_per_epoch
 
 
 def _open(request: TrainRequest) -> RunFolder:
@@ -335,9 +291,28 @@ def _open(request: TrainRequest) -> RunFolder:
 
 def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
     """Where to go on: at the newest checkpoint that is whole, or at the beginning when there never was one."""
+    import torch
+
+    folder = session.processes.share(lambda: _choose_checkpoint(run, ctx))
+    if folder is None:
+        position = Position(data=session.fingerprint)
+    else:
+        position = load_checkpoint(folder, session.loaded.model, session.optimizer)
+        if position.data not in ("", session.fingerprint):
+            ctx.warn("The data is no longer what this run began with; it goes on with the data as it is now.")
+        position.data = session.fingerprint
+        ctx.status("Going on after step {step}", step=position.step)
+    if not session.processes.is_main:  # each process drops out other numbers, and the sum so far is the main one's
+        torch.manual_seed(session.config.seed + position.step * session.processes.count + session.processes.index)
+        position.loss_sum = 0.0
+    return position
+
+
+def _choose_checkpoint(run: RunFolder, ctx: JobContext) -> Path | None:
+    """The newest whole checkpoint, with the damaged ones set aside; None when there never was one."""
     folders = checkpoint_folders(run.checkpoints)
     if not folders:
-        return Position(data=session.fingerprint)
+        return None
     damage: dict[Path, str] = {}
     for folder in reversed(folders):
         ctx.check()
@@ -359,18 +334,16 @@ def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
             aside=set_aside(damaged).name,
             used=folder.name,
         )
-    position = load_checkpoint(folder, session.loaded.model, session.optimizer)
-    if position.data not in ("", session.fingerprint):
-        ctx.warn("The data is no longer what this run began with; it goes on with the data as it is now.")
-    position.data = session.fingerprint
-    ctx.status("Going on after step {step}", step=position.step)
-    return position
+    return folder
 
 
 def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> None:
+    whole = dataclasses.replace(position, loss_sum=_over_processes(session, position.loss_sum))
+    if not session.processes.is_main:
+        return
     path = save_checkpoint(
         run.checkpoints,
-        position,
+        whole,
         session.loaded.model,
         session.loaded.tokenizer,
         session.optimizer,

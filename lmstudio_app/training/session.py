@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import epoch_batches, sorted_batches
 from lmstudio_app.data.splits import DataSplits, prepare_data
-from lmstudio_app.devices import resolve_device, resolve_precision
 from lmstudio_app.events import Status
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import read_card
@@ -20,6 +19,7 @@ from lmstudio_app.tasks import Task, find_task
 from lmstudio_app.tasks.task import Setup
 from lmstudio_app.training.checkpoints import Position
 from lmstudio_app.training.encoding import EncodedRows, encode_rows
+from lmstudio_app.training.processes import Processes, make_accelerator
 from lmstudio_app.training.recipe import Recipe, TrainingConfig
 from lmstudio_app.training.strategies import Strategy, find_strategy, train_only
 
@@ -62,6 +62,7 @@ class Session:
     model: Any
     optimizer: torch.optim.AdamW
     accelerator: Accelerator
+    processes: Processes
     splits: DataSplits
     train_rows: EncodedRows
     eval_rows: EncodedRows
@@ -89,7 +90,7 @@ class Session:
 
     def _epoch_batches(self, epoch: int) -> list[np.ndarray]:
         """Of all processes together: each takes its share of every batch."""
-        processes = self.accelerator.num_processes
+        processes = self.processes.count
         return epoch_batches(
             self.train_rows.lengths,
             self.config.batch_size * processes,
@@ -123,7 +124,7 @@ class Session:
 
         found = []
         for number, rows in enumerate(step.batches, step.first):
-            share = rows[self.accelerator.process_index :: self.accelerator.num_processes]
+            share = rows[self.processes.index :: self.processes.count]
             for part, piece in enumerate(np.array_split(share, min(parts, max(1, len(share))))):
                 random = np.random.Generator(np.random.PCG64([self.config.seed, step.epoch, number, part]))
                 found.append(self._batch(self.train_rows, piece, random))
@@ -163,7 +164,7 @@ class Session:
         return True
 
 
-def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
+def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes) -> Session:
     """Read the data, name the labels, load the model, encode. Raises :class:`UserError` for whatever is wrong."""
     import torch
 
@@ -171,7 +172,8 @@ def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
     task, strategy = find_task(recipe.task), find_strategy(recipe.strategy.name)
     card = read_card(resolve(recipe.model, ctx), recipe.model)  # a wrong model shows before the data is read
     ctx.status("Reading the data")
-    splits = prepare_data(recipe.data, task.columns, ctx)
+    with processes.main_first():
+        splits = prepare_data(recipe.data, task.columns, ctx)
     for problem in splits.report.problems:
         if problem.severity != "info":
             ctx.emit(Status(template=problem.template, parameters=dict(problem.parameters), warning=True))
@@ -199,23 +201,9 @@ def prepare_session(recipe: Recipe, ctx: JobContext) -> Session:
     optimizer = make_optimizer(loaded.model, config, strategy.rates(loaded.model, recipe.strategy))
     model, _ = accelerator.prepare(loaded.model, optimizer)
     return Session(
-        recipe, task, strategy, loaded, setup, model, optimizer, accelerator, splits, train_rows, eval_rows, stages
-    )
-
-
-def make_accelerator(config: TrainingConfig) -> Accelerator:
-    """Device and mixed precision through accelerate; its state is global and is begun anew for every run."""
-    import torch
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState, PartialState
-
-    if not torch.distributed.is_initialized():
-        # a window trains many times in one process, each time perhaps with another precision or device
-        AcceleratorState._reset_state(reset_partial_state=True)
-    device = resolve_device(config.device)
-    is_bf16 = resolve_precision(config.precision, device) == torch.bfloat16
-    PartialState(cpu=device.type == "cpu")
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="bf16" if is_bf16 else "no")
+        recipe, task, strategy, loaded, setup, model, optimizer, accelerator, processes,
+        splits, train_rows, eval_rows, stages,
+    )  # fmt: skip
 
 
 def make_optimizer(
