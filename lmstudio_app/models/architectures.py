@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.options import check_options, option
 
 FAMILIES = ("bert", "gpt2", "llama", "marian")
-TOKENIZERS = ("wordpiece", "unigram", "bpe")
+TOKENIZERS = ("auto", "wordpiece", "unigram", "bpe")
+_USUAL_TOKENIZER = {"bert": "wordpiece", "gpt2": "bpe", "llama": "bpe", "marian": "unigram"}
+# head -> the families that can be made with it
+FAMILIES_BY_HEAD: Mapping[str, tuple[str, ...]] = {
+    "base": ("bert",),
+    "sequence-classification": ("bert",),
+    "question-answering": ("bert",),
+    "masked-lm": ("bert",),
+    "pretraining": ("bert",),
+    "causal-lm": ("gpt2", "llama"),
+    "seq2seq-lm": ("marian",),
+}
 
 
 @dataclass(frozen=True)
@@ -16,9 +30,10 @@ class TokenizerConfig:
     """How the vocabulary of a new model is learned from its training texts."""
 
     kind: str = option(
-        "wordpiece",
+        "auto",
         "Vocabulary",
-        "How words are cut into pieces: WordPiece (as BERT), Unigram or BPE (sentencepiece, for any script).",
+        "How words are cut into pieces: WordPiece (as BERT), Unigram or BPE (sentencepiece, for any script). "
+        "auto: the family's usual kind.",
         basic=True,
         choices=TOKENIZERS,
     )
@@ -26,11 +41,27 @@ class TokenizerConfig:
         8000, "Vocabulary size", "How many pieces it knows. Each costs one row of the embedding.",
         basic=True, minimum=100, maximum=250_000,
     )  # fmt: skip
-    lowercase: bool = option(True, "Small letters", "Make no difference between capital and small letters.")
+    lowercase: bool = option(
+        False,
+        "Small letters",
+        "Make no difference between capital and small letters: helps with little text; a model that writes will write "
+        "small letters only.",
+    )
     folder: str = option("", "Ready tokenizer", "A model folder whose tokenizer is taken instead; empty: learn one.")
 
     def __post_init__(self) -> None:
         check_options(self, "architecture.tokenizer")
+
+    def kind_for(self, family: str) -> str:
+        """``kind``, or for ``auto`` the family's usual one. Raises :class:`UserError` where it does not go together."""
+        kind = _USUAL_TOKENIZER[family] if self.kind == "auto" else self.kind
+        if kind == "wordpiece" and family != "bert":
+            raise UserError(
+                "A WordPiece vocabulary does not keep spaces, so a {family} model could not write with it.",
+                "Choose unigram or bpe.",
+                family=family,
+            )
+        return kind
 
 
 @dataclass(frozen=True)
@@ -71,6 +102,7 @@ class ArchitectureConfig:
 
     def __post_init__(self) -> None:
         check_options(self, "architecture")
+        self.tokenizer.kind_for(self.family)
         if self.hidden_size % self.heads:
             raise UserError(
                 "{heads} heads cannot share a hidden size of {size}.",
@@ -82,3 +114,122 @@ class ArchitectureConfig:
     @property
     def title(self) -> str:
         return f"new {self.family}, {self.layers} layers"
+
+    @property
+    def feed_forward_size(self) -> int:
+        return self.feed_forward or 4 * self.hidden_size
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """A box of the layer diagram: ``embeddings``, ``encoder 1``, ``decoder 1``, …, ``head``, and its parameters."""
+
+    name: str
+    parameters: int
+
+
+def create_model(
+    config: ArchitectureConfig, head: str, tokenizer: Any, labels: Sequence[str] = (), seed: int = 42
+) -> Any:
+    """A transformers model with random weights, in eval mode, float32, on the CPU.
+
+    ``head`` is a key of :data:`FAMILIES_BY_HEAD`. The same arguments give the same weights. torch's own random numbers
+    are left as they were. Raises :class:`UserError` when the family has no such head.
+    """
+    import torch
+
+    settings = _settings(config, head, len(tokenizer), labels)
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        settings[name] = getattr(tokenizer, name)
+    if config.family == "bert":
+        settings["bos_token_id"] = settings["eos_token_id"] = None
+    if config.family == "marian":  # a translation begins with the padding token, as in Marian's own models
+        settings["decoder_start_token_id"] = tokenizer.pad_token_id
+        settings["forced_eos_token_id"] = tokenizer.eos_token_id
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _build(config.family, head, settings)
+    return model.eval()
+
+
+def count_parameters(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> int:
+    """How many parameters the model would have; nothing is allocated."""
+    return sum(layer.parameters for layer in layer_sizes(config, vocabulary, head, labels))
+
+
+def layer_sizes(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> tuple[LayerSize, ...]:
+    """Parameters by layer, from the input to the output; nothing is allocated. Tied weights count once, at the input.
+
+    Imports torch and builds the model's modules (a second or two for a large one), so a window asks in a job.
+    """
+    import torch
+
+    names = [str(index) for index in range(labels)]
+    with torch.device("meta"):
+        model = _build(config.family, head, _settings(config, head, vocabulary, names))
+    sizes: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        layer = _layer_of(name, is_pair=config.family == "marian")
+        sizes[layer] = sizes.get(layer, 0) + parameter.numel()
+    return tuple(LayerSize(name, count) for name, count in sizes.items())
+
+
+_IN_LAYER = re.compile(r"(?:^|\.)(encoder|decoder)?\.?(?:layers?|h)\.(\d+)\.")
+
+
+def _layer_of(name: str, *, is_pair: bool) -> str:
+    """The box that a parameter belongs to, by its name in transformers."""
+    if found := _IN_LAYER.search(name):
+        side = found[1] if is_pair and found[1] else "layer"
+        return f"{side} {int(found[2]) + 1}"
+    if re.search(r"embed|\bwte\b|\bwpe\b|\bshared\b", name):
+        return "embeddings"
+    return "head"
+
+
+def _settings(config: ArchitectureConfig, head: str, vocabulary: int, labels: Sequence[str]) -> dict[str, Any]:
+    """The keyword arguments of the family's transformers configuration."""
+    if config.family not in FAMILIES_BY_HEAD.get(head, ()):
+        raise UserError(
+            "A {family} model has no head {head}.",
+            "Choose one of: {families}." if head in FAMILIES_BY_HEAD else "Start from a pretrained model.",
+            family=config.family, head=head, families=", ".join(FAMILIES_BY_HEAD.get(head, ())),
+        )  # fmt: skip
+    size, layers, heads, inner = config.hidden_size, config.layers, config.heads, config.feed_forward_size
+    values: dict[str, Any] = {"vocab_size": vocabulary, "max_position_embeddings": config.max_length}
+    if head == "sequence-classification":
+        values["id2label"] = dict(enumerate(labels))
+        values["label2id"] = {label: index for index, label in enumerate(labels)}
+    match config.family:
+        case "bert":
+            values |= {"hidden_size": size, "num_hidden_layers": layers, "num_attention_heads": heads}
+            values |= {"intermediate_size": inner, "tie_word_embeddings": True, "pad_token_id": 0}
+            values |= {"hidden_dropout_prob": config.dropout, "attention_probs_dropout_prob": config.dropout}
+        case "gpt2":
+            values |= {"n_embd": size, "n_layer": layers, "n_head": heads, "n_inner": inner}
+            values |= {"n_positions": config.max_length, "tie_word_embeddings": True}
+            values |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3}
+            values |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout)
+            del values["max_position_embeddings"]
+        case "llama":
+            values |= {"hidden_size": size, "num_hidden_layers": layers, "num_attention_heads": heads}
+            values |= {"num_key_value_heads": heads, "intermediate_size": inner, "tie_word_embeddings": True}
+            values |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 3, "attention_dropout": config.dropout}
+        case "marian":
+            values |= {"d_model": size, "dropout": config.dropout, "scale_embedding": True}
+            values |= {"activation_function": "swish", "share_encoder_decoder_embeddings": True}
+            values |= {"tie_word_embeddings": True, "eos_token_id": 0, "forced_eos_token_id": 0}
+            values |= {"pad_token_id": vocabulary - 1, "decoder_start_token_id": vocabulary - 1}
+            for side in ("encoder", "decoder"):
+                values |= {f"{side}_layers": layers, f"{side}_ffn_dim": inner, f"{side}_attention_heads": heads}
+    return values
+
+
+def _build(family: str, head: str, settings: Mapping[str, Any]) -> Any:
+    import transformers
+
+    from lmstudio_app.models.loading import AUTO_CLASSES
+
+    model_config = transformers.CONFIG_MAPPING[family](**settings)
+    auto_class = getattr(transformers, AUTO_CLASSES[head])
+    return auto_class.from_config(model_config, attn_implementation="sdpa")

@@ -25,6 +25,8 @@ __all__ = [
     "LoadedModel",
     "fetch_and_load",
     "load_model",
+    "load_tokenizer",
+    "move_model",
     "preload_libraries",
     "quiet_transformers",
 ]
@@ -131,7 +133,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
         _set_labels(config, request, card, head)
         ctx.check()
         ctx.status("Loading the tokenizer of {name}", name=name)
-        tokenizer = _load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder)
         ctx.check()
         ctx.status("Loading the weights of {name}", name=name)
         model = _load_weights(folder, config, head, dtype, request, card, ctx)
@@ -140,7 +142,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     ctx.check()
     if device.type != "cpu":
         ctx.status("Moving {name} to {device}", name=name, device=str(device))
-        model = _move(model, device)
+        model = move_model(model, device)
     model.eval()
     ctx.status("{name} is loaded", name=name)
     return LoadedModel(request.reference, folder, model, tokenizer, card, device, dtype, head)
@@ -214,7 +216,8 @@ def _set_labels(config: Any, request: LoadRequest, card: ModelCard, head: str) -
     config.problem_type = None  # named labels are classes, whatever loss the old head was trained with
 
 
-def _load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder. Raises :class:`UserError` when there is none, or one that cannot be read."""
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
@@ -363,7 +366,8 @@ def _exceeds(tokenizer: Any, rows: int) -> bool:
     )
 
 
-def _move(model: Any, device: torch.device) -> Any:
+def move_model(model: Any, device: torch.device) -> Any:
+    """Raises :class:`UserError` when the device has no room for it."""
     try:
         return model.to(device)
     except RuntimeError as error:

@@ -144,4 +144,6 @@ class Task:
     # how many items that mean is over: batches of one optimizer step are weighted by it
     items: Callable[[Inputs], int] = count_rows
     families: tuple[str, ...] = ()
+    # (training rows, options) -> tokens that a vocabulary learned for the task keeps whole, such as >>deu<<
+    special_tokens: Callable[[Dataset, Any], Sequence[str]] | None = None
     recommended: Mapping[str, Any] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_bes
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
+from lmstudio_app.training.scratch import saved_tokenizer
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
     processes = join_processes("auto" if request.recipe is None else request.recipe.training.device)
     run = share_run(processes, lambda: _open(request))
     with recording_once(run, processes, ctx) as ctx:
-        session = prepare_session(run.recipe, ctx, processes)
+        saved = None if run.recipe.architecture is None else saved_tokenizer(run.checkpoints)
+        session = prepare_session(run.recipe, ctx, processes, saved)
         position = _restore(session, run, ctx)
         try:
             with freed_memory_kept():

@@ -6,6 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import epoch_batches, sorted_batches
@@ -21,6 +22,7 @@ from lmstudio_app.training.checkpoints import Position
 from lmstudio_app.training.encoding import EncodedRows, encode_rows
 from lmstudio_app.training.processes import Processes, make_accelerator
 from lmstudio_app.training.recipe import Recipe, TrainingConfig
+from lmstudio_app.training.scratch import start_from_scratch
 from lmstudio_app.training.strategies import Strategy, find_strategy, train_only
 
 if TYPE_CHECKING:
@@ -164,13 +166,18 @@ class Session:
         return True
 
 
-def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes) -> Session:
-    """Read the data, name the labels, load the model, encode. Raises :class:`UserError` for whatever is wrong."""
+def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved: Path | None = None) -> Session:
+    """Read the data, name the labels, load or make the model, encode. Raises :class:`UserError` for whatever is wrong.
+
+    ``saved`` is the checkpoint that a run from scratch goes on from; its tokenizer is taken.
+    """
     import torch
 
     config = recipe.training
     task, strategy = find_task(recipe.task), find_strategy(recipe.strategy.name)
-    card = read_card(resolve(recipe.model, ctx), recipe.model)  # a wrong model shows before the data is read
+    own_labels: tuple[str, ...] = ()
+    if recipe.architecture is None:  # a wrong model shows before the data is read
+        own_labels = read_card(resolve(recipe.model, ctx), recipe.model).labels
     ctx.status("Reading the data")
     with processes.main_first():
         splits = prepare_data(recipe.data, task.columns, ctx)
@@ -179,14 +186,16 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes) -> Se
             ctx.emit(Status(template=problem.template, parameters=dict(problem.parameters), warning=True))
     labels: tuple[str, ...] = ()
     if task.label_names is not None:
-        labels = task.label_names(splits.train, splits.eval, dict(enumerate(card.labels)) or None)
+        labels = task.label_names(splits.train, splits.eval, dict(enumerate(own_labels)) or None)
     ctx.check()
 
     torch.manual_seed(config.seed)  # before the new head gets its weights
-    loaded = load_model(
-        LoadRequest(recipe.model, head=task.head, device=config.device, precision="float32", labels=labels),
-        ctx,
-    )
+    if recipe.architecture is not None:
+        with processes.main_first():
+            loaded = start_from_scratch(recipe, task, splits.train, labels, ctx, saved)
+    else:
+        request = LoadRequest(recipe.model, head=task.head, device=config.device, precision="float32", labels=labels)
+        loaded = load_model(request, ctx)
     limit = min(config.max_length, loaded.card.max_length or config.max_length)
     if limit < config.max_length:
         ctx.warn("This model reads at most {limit} tokens; longer texts are cut there.", limit=limit)
