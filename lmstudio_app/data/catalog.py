@@ -12,6 +12,14 @@ import yaml
 
 from lmstudio_app.assets import resource
 
+# a data set made for one task that others can use as it is
+_ALSO = {
+    "sentiment": ("classification",),
+    "masked_lm": ("bert_pretraining", "causal_lm"),
+    "bert_pretraining": ("masked_lm", "causal_lm"),
+    "causal_lm": ("masked_lm", "bert_pretraining"),
+}
+
 
 @dataclass(frozen=True)
 class BundledDataSet:
@@ -28,6 +36,16 @@ class BundledDataSet:
     files: tuple[Path, ...]
     columns: tuple[str, ...]
     options: Mapping[str, Any]
+
+    def suits(self, task: str) -> bool:
+        """Is it made for this task, or for one that wants the same?"""
+        return task == self.task or task in _ALSO.get(self.task, ())
+
+
+def first_for(task: str) -> str:
+    """The bundled data set that a task begins with: the first that suits it, else the first of all."""
+    entries = bundled_data_sets()
+    return next((name for name, entry in entries.items() if entry.suits(task)), next(iter(entries)))
 
 
 @cache

@@ -27,9 +27,9 @@ class DataJobs(QObject):
     opened = Signal(object, object)  # OpenedData, the columns that the caller wants
     open_failed = Signal(object, object)  # source, UserError
     open_finished = Signal()
-    checked = Signal(object, object)  # DataConfig, DataReport
-    check_failed = Signal(object)  # UserError
-    measured = Signal(object, bool)  # lengths, whether they are counted in tokens (else in words)
+    checked = Signal(object, object)  # CheckRequest, DataReport
+    check_failed = Signal(object, object)  # CheckRequest, UserError
+    measured = Signal(object, bool)  # TextLengths of every text column, whether in tokens (else in words)
 
     def __init__(self, services: Services, parent: QObject) -> None:
         super().__init__(parent)
@@ -50,8 +50,8 @@ class DataJobs(QObject):
     def check(self, config: DataConfig, task: str) -> None:
         request, title = CheckRequest(config, task), self.tr("Checking the data")
         handle = self._start("check", self._services.query_runner, check_data, request, title)
-        handle.succeeded.connect(lambda report: self._on_checked(handle, config, report))
-        handle.failed.connect(lambda error: self._on_check_failed(handle, error))
+        handle.succeeded.connect(lambda report: self._on_checked(handle, request, report))
+        handle.failed.connect(lambda error: self._on_check_failed(handle, request, error))
 
     def measure(self, request: LengthRequest) -> None:
         title = self.tr("Measuring the texts")
@@ -93,13 +93,13 @@ class DataJobs(QObject):
             del self._handles["open"]
             self.open_finished.emit()
 
-    def _on_checked(self, handle: JobHandle, config: DataConfig, report: Any) -> None:
+    def _on_checked(self, handle: JobHandle, request: CheckRequest, report: Any) -> None:
         if self._is_newest("check", handle):
-            self.checked.emit(config, report)
+            self.checked.emit(request, report)
 
-    def _on_check_failed(self, handle: JobHandle, error: Any) -> None:
+    def _on_check_failed(self, handle: JobHandle, request: CheckRequest, error: Any) -> None:
         if self._is_newest("check", handle):
-            self.check_failed.emit(error)
+            self.check_failed.emit(request, error)
 
     def _on_measured(self, handle: JobHandle, lengths: Any, in_tokens: bool) -> None:
         if self._is_newest("measure", handle):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from lmstudio_app.libraries import load_group
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from datasets import Dataset
 
     from lmstudio_app.data.reports import DataReport
     from lmstudio_app.data.sources import Table
@@ -72,21 +74,64 @@ def check_data(request: CheckRequest, ctx: JobContext) -> DataReport:
 
 
 @dataclass(frozen=True)
+class TextColumn:
+    """A column whose texts are measured: of a chat (``is_chat``) all that is said counts as one text."""
+
+    title: str
+    column: str
+    is_chat: bool = False
+
+
+@dataclass(frozen=True)
 class LengthRequest:
     """Without a tokenizer, words are counted."""
 
     table: Table
-    column: str
+    columns: tuple[TextColumn, ...]
     tokenizer: Any = None
 
 
-def measure_lengths(request: LengthRequest, ctx: JobContext) -> npt.NDArray[np.int64]:
-    """Tokens (or words) of each text of an even sample, int64 ``[min(rows, SAMPLE)]``."""
+@dataclass(frozen=True)
+class TextLengths:
+    """Tokens or words of each text of an even sample, int64 ``[min(rows, SAMPLE)]``."""
+
+    title: str
+    lengths: npt.NDArray[np.int64]
+
+
+def measure_lengths(request: LengthRequest, ctx: JobContext) -> tuple[TextLengths, ...]:
+    """The lengths of each of the columns, in their order."""
     from lmstudio_app.data.statistics import token_lengths, word_lengths
 
-    if request.tokenizer is None:
-        return word_lengths(request.table.dataset, request.column, SAMPLE)
-    return token_lengths(request.table.dataset, request.column, request.tokenizer, ctx, SAMPLE)
+    found = []
+    for text in request.columns:
+        ctx.check()
+        dataset = _said(request.table, text.column) if text.is_chat else request.table.dataset
+        if request.tokenizer is None:
+            lengths = word_lengths(dataset, text.column, SAMPLE)
+        else:
+            lengths = token_lengths(dataset, text.column, request.tokenizer, ctx, SAMPLE)
+        found.append(TextLengths(text.title, lengths))
+    return tuple(found)
+
+
+def _said(table: Table, column: str) -> Dataset:
+    """A sample of the chats as texts; one that is none is empty."""
+    import pyarrow as pa
+    from datasets import Dataset
+    from datasets.table import InMemoryTable
+
+    from lmstudio_app.data.chats import chat_text, parse_messages
+    from lmstudio_app.data.statistics import arrow_column, sample_rows
+
+    rows = pa.array(sample_rows(len(table.dataset), SAMPLE))
+    texts = []
+    for value in arrow_column(table.dataset, column).take(rows).to_pylist():
+        text = ""
+        with contextlib.suppress(ValueError):
+            text = chat_text(parse_messages(value))
+        texts.append(text)
+    return Dataset(InMemoryTable(pa.table({column: pa.array(texts, pa.string())})))
 
 
 def list_rejected(table: Table, ctx: JobContext) -> list[dict[str, Any]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,20 +10,30 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import QFileDialog, QWidget
 
-from lmstudio_app.data.catalog import bundled_data_sets
+from lmstudio_app.data.catalog import bundled_data_sets, first_for
+from lmstudio_app.data.columns import EXAMPLE_TYPES, ColumnSpec
 from lmstudio_app.data.problems import Problem
 from lmstudio_app.data.sources import FILE_PATTERNS, ReadOptions
 from lmstudio_app.data.splits import DataConfig, DataSelection
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.data_jobs import DataJobs
-from lmstudio_app.gui.data_queries import LengthRequest, OpenedData, OpenRequest, list_rejected
+from lmstudio_app.gui.data_problems import as_problem, for_preview
+from lmstudio_app.gui.data_queries import (
+    CheckRequest,
+    LengthRequest,
+    OpenedData,
+    OpenRequest,
+    TextColumn,
+    list_rejected,
+)
+from lmstudio_app.gui.data_sources import plain_source, source_files, source_title
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.data_panel import DataPanel
 from lmstudio_app.gui.widgets.data_view import DataView
 from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.rejected_dialog import RejectedDialog
+from lmstudio_app.gui.widgets.task_chooser import task_text
 from lmstudio_app.tasks import TASKS, find_task
 
 if TYPE_CHECKING:
@@ -45,6 +54,7 @@ class DataTab(QWidget):
         self._tokenizer: Any = None
         self._opened: OpenedData | None = None
         self._options: dict[str, Any] = {}  # how the opened source is read
+        self._asked: tuple[Any, dict[str, Any]] | None = None  # the source that is open or being read, and how
         self._report: DataReport | None = None
         self._selection: DataSelection | None = None
         self._jobs = DataJobs(services, self)
@@ -53,7 +63,7 @@ class DataTab(QWidget):
         self._rest.setSingleShot(True)
         self._rest.setInterval(DELAY)
         self._rest.timeout.connect(self._check)
-        self.panel = DataPanel(self)
+        self.panel = DataPanel(TASKS, self)
         self.view = DataView(self._settings, self)
         self._splitter = fill_with_panes(self, self.panel, self.view)
         self.setAcceptDrops(True)
@@ -67,10 +77,12 @@ class DataTab(QWidget):
         )
         self.panel.form.reading.set_open(bool(settings.get("data.reading_open", False)))
         self.panel.form.set_split(
-            settings.get("data.eval"),
             float(settings.get("data.eval_fraction", 0.1)),
             deduplicate=bool(settings.get("data.deduplicate", False)),
+            limit=int(settings.get("data.limit", 0)),
         )
+        self.panel.form.set_evaluation(settings.get("data.eval"))
+        self.panel.set_task(self.task)
         self._refresh_sources()
 
     def _connect(self) -> None:
@@ -85,7 +97,9 @@ class DataTab(QWidget):
         self._splitter.splitterMoved.connect(lambda: self._settings.set("data.splitter", self._splitter.sizes()))
         panel.source_chosen.connect(self._on_source_chosen)
         panel.source_removed.connect(self._on_source_removed)
+        panel.chooser.task_chosen.connect(self.set_task)
         panel.files_requested.connect(self._on_files_requested)
+        panel.aligned_requested.connect(self._on_aligned_requested)
         panel.cancel_requested.connect(self.cancel)
         form.columns_changed.connect(self._on_columns_changed)
         form.split_changed.connect(self._on_split_changed)
@@ -118,9 +132,32 @@ class DataTab(QWidget):
         if self._opened is not None:
             self._measure()
 
-    def open_source(self, source: str | Path | Sequence[str | Path]) -> None:
-        """Read a bundled data set, a file, or several files that make up one."""
-        self._open(_plain(source), {})
+    def open_source(self, source: str | Path | Sequence[str | Path] | Mapping[str, str | Path]) -> None:
+        """Read a bundled data set, a file, several files that make up one, or two aligned files."""
+        self._open(plain_source(source), {})
+
+    @property
+    def task(self) -> str:
+        """The name of the task that the data is looked at for."""
+        name = self._settings.get("data.task", TASKS[0].name)
+        return name if any(task.name == name for task in TASKS) else TASKS[0].name
+
+    def set_task(self, name: str) -> None:
+        """What the model should learn. The columns are guessed anew; bundled data of another task gives way."""
+        if name == self.task:
+            return
+        self._settings.set("data.task", find_task(name).name)
+        self.panel.set_task(name)
+        self._choose(None)
+        self._rest.stop()
+        if self._asked is None:
+            self._refresh_sources()
+            return
+        source, options = self._asked
+        bundled = bundled_data_sets().get(source) if isinstance(source, str) else None
+        if bundled is not None and not bundled.suits(name) and bundled_data_sets()[first_for(name)].suits(name):
+            source, options = first_for(name), {}
+        self._open(source, options)
 
     def cancel(self) -> None:
         self._jobs.cancel_reading()
@@ -133,7 +170,7 @@ class DataTab(QWidget):
     # --- sources
 
     def _refresh_sources(self) -> None:
-        recent = [_plain(source) for source in self._settings.get("data.recent", [])]
+        recent = [plain_source(source) for source in self._settings.get("data.recent", [])]
         current = self._opened.request.source if self._opened is not None else None
         self.panel.set_sources(recent, current)
 
@@ -163,6 +200,20 @@ class DataTab(QWidget):
             self._settings.set("data.folder", str(Path(names[0]).parent))
             self.open_source(names[0] if len(names) == 1 else names)
 
+    def _on_aligned_requested(self) -> None:
+        self._ask_aligned(self.open_source)
+
+    def _ask_aligned(self, then: Callable[[dict[str, str]], None]) -> None:
+        from lmstudio_app.gui.widgets.aligned_dialog import AlignedDialog
+
+        def chosen(files: dict[str, str]) -> None:
+            self._settings.set("data.folder", str(Path(files["source"]).parent))
+            then(files)
+
+        dialog = AlignedDialog(self._settings.get("data.folder", ""), self)
+        dialog.files_chosen.connect(chosen)
+        dialog.open()
+
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
         if not self._shown_before:
@@ -170,46 +221,43 @@ class DataTab(QWidget):
             QTimer.singleShot(0, self, self._open_remembered)
 
     def _open_remembered(self) -> None:
-        """What was used last time, or, the first time, the first bundled set; unless something was asked for."""
+        """What was used last time, or, the first time, the first bundled set for the task; unless something was asked
+        for.
+        """
         if self._jobs.is_reading or self._opened is not None:
             return
-        source = _plain(self._settings.get("data.source") or next(iter(bundled_data_sets())))
+        source = plain_source(self._settings.get("data.source") or first_for(self.task))
         options = self._settings.get("data.options", {})
-        files = [source] if isinstance(source, str) else source
-        if any(name not in bundled_data_sets() and not Path(name).is_file() for name in files):
-            source, options = next(iter(bundled_data_sets())), {}
+        if not all(path.is_file() for path in source_files(source)):
+            source, options = first_for(self.task), {}
         self._open(source, options, columns=self._settings.get("data.columns", {}))
 
     # --- reading
 
     def _open(self, source: Any, options: dict[str, Any], columns: dict[str, str] | None = None) -> None:
         self._remember(source)
-        self.panel.set_sources([_plain(item) for item in self._settings.get("data.recent", [])], source)
-        title = self.tr("Reading {name}").format(name=self.panel.title_of(source))
-        self._jobs.open(OpenRequest(source, options, self._task), title, columns or {})
+        self._asked = source, options
+        self.panel.set_sources([plain_source(item) for item in self._settings.get("data.recent", [])], source)
+        title = self.tr("Reading {name}").format(name=source_title(source))
+        self._jobs.open(OpenRequest(source, options, self.task), title, columns or {})
         self.panel.set_busy(title)
-
-    @property
-    def _task(self) -> str:
-        return self._settings.get("data.task", TASKS[0].name)
 
     def _on_opened(self, opened: OpenedData, columns: dict[str, str]) -> None:
         previous = self._opened
         self._opened = opened
         self._options = dict(opened.request.options)
         if previous is not None and previous.request.source != opened.request.source:
-            self.panel.form.set_split(
-                None, self.panel.form.eval_fraction, deduplicate=self.panel.form.deduplicate.isChecked()
-            )
-        elif previous is not None:
+            self.panel.form.set_evaluation(None)
+        elif previous is not None and previous.request.task == opened.request.task:
             columns = self.panel.form.columns()  # the same file read in another way
         mapping = dict(opened.mapping)
         if columns and all(column in opened.types for column in columns.values()):
             mapping |= columns
-        specs = find_task(self._task).columns
+        specs = find_task(self.task).columns
+        mapping = {name: column for name, column in mapping.items() if any(spec.name == name for spec in specs)}
         self.panel.form.set_columns(specs, list(opened.types), mapping)
         self.panel.form.set_reading(self._options, opened.table.facts)
-        self.view.show_table(opened.table, opened.types, self._uses(), self.panel.title_of(opened.request.source))
+        self.view.show_table(opened.table, opened.types, self._uses(), source_title(opened.request.source))
         self._save_choice()
         self._report = None
         self.view.show_problems(opened.table.problems)
@@ -218,24 +266,28 @@ class DataTab(QWidget):
 
     def _on_open_failed(self, source: Any, error: UserError) -> None:
         """What was open before stays; the failed file leaves the list unless it can be read another way."""
-        failure = _as_problem(error)
+        failure = as_problem(error)
         known = tuple(p for p in self.view.problems if p.kind != "failed")
         self.view.show_problems((failure, *known))
         if self._opened is None or source != self._opened.request.source:
             recent = [item for item in self._settings.get("data.recent", []) if item != source]
             self._settings.set("data.recent", recent)
-        if self._opened is not None:
+        if self._opened is None:
+            self._asked = None
+        else:
             self.panel.form.set_reading(self._options, self._opened.table.facts)
 
     def _on_open_finished(self) -> None:
+        if self._opened is not None:  # after a cancel, too
+            self._asked = self._opened.request.source, self._options
         self.panel.set_busy("")
         self._refresh_sources()
 
     # --- what the user changes
 
-    def _uses(self) -> dict[str, str]:
-        titles = {spec.name: spec.title for spec in find_task(self._task).columns}
-        return {column: titles[name] for name, column in self.panel.form.columns().items()}
+    def _uses(self) -> dict[str, ColumnSpec]:
+        columns = self.panel.form.columns()
+        return {columns[spec.name]: spec for spec in find_task(self.task).columns if spec.name in columns}
 
     def _save_choice(self) -> None:
         form = self.panel.form
@@ -246,6 +298,7 @@ class DataTab(QWidget):
         self._settings.set("data.eval", form.evaluation)
         self._settings.set("data.eval_fraction", form.eval_fraction)
         self._settings.set("data.deduplicate", form.deduplicate.isChecked())
+        self._settings.set("data.limit", form.limit.value())
 
     def _on_columns_changed(self) -> None:
         if self._opened is not None:
@@ -264,17 +317,17 @@ class DataTab(QWidget):
             self._open(self._opened.request.source, self.panel.form.reading_options())
 
     def _on_eval_file_requested(self) -> None:
+        if self._opened is not None and isinstance(self._opened.request.source, Mapping):
+            self._ask_aligned(self.set_evaluation)
+            return
         name, _ = QFileDialog.getOpenFileName(self, *self._file_dialog(self.tr("Open evaluation data")))
         if name:
             self._settings.set("data.folder", str(Path(name).parent))
             self.set_evaluation(name)
 
-    def set_evaluation(self, path: str | Path | None) -> None:
-        """Evaluate on a file of its own, or (None) on a part of the data."""
-        form = self.panel.form
-        form.set_split(
-            None if path is None else str(path), form.eval_fraction, deduplicate=form.deduplicate.isChecked()
-        )
+    def set_evaluation(self, source: str | Path | Mapping[str, str | Path] | None) -> None:
+        """Evaluate on a file of its own (or two aligned ones), or (None) on a part of the data."""
+        self.panel.form.set_evaluation(None if source is None else plain_source(source))
         self._on_split_changed()
 
     # --- checking
@@ -287,6 +340,7 @@ class DataTab(QWidget):
             eval=form.evaluation,
             columns=form.columns(),
             eval_fraction=form.eval_fraction,
+            limit=form.limit.value(),
             deduplicate=form.deduplicate.isChecked(),
             options=self._options,
         )
@@ -295,22 +349,24 @@ class DataTab(QWidget):
         if self._opened is None:
             return
         self._rest.stop()
-        self._jobs.check(self._config(), self._task)
+        self._jobs.check(self._config(), self.task)
 
-    def _on_checked(self, config: DataConfig, report: DataReport) -> None:
-        assert self._opened is not None
+    def _on_checked(self, request: CheckRequest, report: DataReport) -> None:
+        if self._opened is None or request.task != self.task:
+            return
         self._report = report
         self.view.show_report(report)
-        self.view.show_problems(self._for_preview(report.problems))
+        self.view.show_problems(for_preview(report.problems, self._opened.table))
         usable = all(problem.severity != "error" for problem in report.problems)
-        title = self.panel.title_of(self._opened.request.source)
-        self._choose(DataSelection(config, self._task, title) if usable else None)
+        title = source_title(self._opened.request.source)
+        self._choose(DataSelection(request.config, request.task, title) if usable else None)
 
-    def _on_check_failed(self, error: UserError) -> None:
-        assert self._opened is not None
+    def _on_check_failed(self, request: CheckRequest, error: UserError) -> None:
+        if self._opened is None or request.task != self.task:
+            return
         self._report = None
         self.view.show_report(None)
-        self.view.show_problems((_as_problem(error), *self._opened.table.problems))
+        self.view.show_problems((as_problem(error), *self._opened.table.problems))
         self._choose(None)
 
     def _choose(self, selection: DataSelection | None) -> None:
@@ -319,28 +375,15 @@ class DataTab(QWidget):
             self.view.set_usable(selection is not None)
             self.data_chosen.emit(selection)
 
-    def _for_preview(self, problems: Sequence[Problem]) -> tuple[Problem, ...]:
-        """Lines and reading options of the evaluation file have no place in the preview of the training data."""
-        assert self._opened is not None
-        parts = self._opened.table.parts
-        names = {part.path.name for part in parts}
-        kept = []
-        for problem in problems:
-            file = problem.parameters.get("file")
-            if (file is None and len(parts) > 1) or (file is not None and file not in names):
-                problem = replace(problem, row=None)
-            if file is not None and file not in names:
-                problem = replace(problem, fix=None, more_fixes=())
-            kept.append(problem)
-        return tuple(kept)
-
     def _measure(self) -> None:
         assert self._opened is not None
-        columns = self.panel.form.columns()
-        texts = [spec.name for spec in find_task(self._task).columns if spec.type == "text"]
-        column = next((columns[name] for name in texts if name in columns), None)
-        if column is not None:
-            self._jobs.measure(LengthRequest(self._opened.table, column, self._tokenizer))
+        texts = [
+            TextColumn(task_text(spec.title), column, spec.type == "messages")
+            for column, spec in self._uses().items()
+            if spec.type in EXAMPLE_TYPES
+        ]
+        if texts:
+            self._jobs.measure(LengthRequest(self._opened.table, tuple(texts), self._tokenizer))
 
     # --- mending
 
@@ -381,20 +424,6 @@ class DataTab(QWidget):
         if files:
             event.acceptProposedAction()
             self.open_source(files[0] if len(files) == 1 else files)
-
-
-def _plain(source: Any) -> Any:
-    """A source as it is kept in settings and recipes: names and absolute paths, in a list if there are several."""
-    if isinstance(source, str | Path):
-        name = str(source)
-        return name if name in bundled_data_sets() else str(Path(name).expanduser().absolute())
-    return [_plain(item) for item in source]
-
-
-def _as_problem(error: UserError) -> Problem:
-    message, remedy = error_texts(error)
-    parameters = {"message": message, "remedy": remedy, "details": f"{message}\n{remedy}\n{error.details}"}
-    return Problem("failed", "{message} {remedy}", parameters, None, "details", "error")
 
 
 def _dropped_files(event: QDragEnterEvent | QDropEvent) -> list[str]:

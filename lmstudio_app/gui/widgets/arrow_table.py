@@ -22,10 +22,16 @@ _BLOCK = 128  # rows decoded at once: 0.2 ms or so
 _BLOCKS_KEPT = 64
 _SHOWN = 400  # characters of a cell
 _TIP = 3000
+_OBJECTS = ("messages", "answers")
+_READABLE_KEPT = 2000  # cells of chats and answers
 
 
 class ArrowTableModel(QAbstractTableModel):
-    """Rows of a :class:`Table`. ``uses`` maps a column to what it is used for, shown in its header."""
+    """Rows of a :class:`Table`.
+
+    ``uses`` maps a column to what it is used for, shown in its header; ``kinds`` to the type of that input: chats and
+    answers are shown as people read them.
+    """
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -35,6 +41,8 @@ class ArrowTableModel(QAbstractTableModel):
         self._names: list[str] = []
         self._types: Mapping[str, str] = {}
         self._uses: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
+        self._readable: OrderedDict[tuple[int, int], str] = OrderedDict()
         self._rows = 0
         self._numeric: list[bool] = []
         self._blocks: OrderedDict[int, list[list[Any]]] = OrderedDict()
@@ -52,11 +60,13 @@ class ArrowTableModel(QAbstractTableModel):
         self._types = types
         self._numeric = [types[name] in ("int64", "float64") for name in self._names]
         self._blocks.clear()
+        self._readable.clear()
         self.endResetModel()
 
-    def set_uses(self, uses: Mapping[str, str]) -> None:
-        if dict(uses) != self._uses:
-            self._uses = dict(uses)
+    def set_uses(self, uses: Mapping[str, str], kinds: Mapping[str, str]) -> None:
+        if (dict(uses), dict(kinds)) != (self._uses, self._kinds):
+            self._uses, self._kinds = dict(uses), dict(kinds)
+            self._readable.clear()
             if self._names:
                 self.headerDataChanged.emit(Qt.Orientation.Horizontal, 0, len(self._names) - 1)
                 self.dataChanged.emit(self.index(0, 0), self.index(min(self._rows, 200) - 1, len(self._names) - 1))
@@ -67,8 +77,14 @@ class ArrowTableModel(QAbstractTableModel):
     def columnCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(self._names)
 
+    def sample(self, column: int) -> int:
+        """How many rows are looked at to see how wide a column is: fewer where each takes long."""
+        return 8 if self._kinds.get(self._names[column]) in _OBJECTS else _BLOCK
+
     def value(self, row: int, column: int) -> Any:
         """The cell as it is shown: long texts are cut to a few hundred characters."""
+        if self._kinds.get(self._names[column]) in _OBJECTS:
+            return self._readable_value(row, column)
         number, offset = divmod(row, _BLOCK)
         block = self._blocks.get(number)
         if block is None:
@@ -89,6 +105,40 @@ class ArrowTableModel(QAbstractTableModel):
         while len(self._blocks) > _BLOCKS_KEPT:
             self._blocks.popitem(last=False)
         return columns
+
+    def _readable_value(self, row: int, column: int) -> str:
+        """The beginning of a chat or of answers."""
+        known = self._readable.get((row, column))
+        if known is None:
+            known = self._readable[row, column] = self._readable_text(row, column, " · ")[:_SHOWN]
+            while len(self._readable) > _READABLE_KEPT:
+                self._readable.popitem(last=False)
+        return known
+
+    def _readable_text(self, row: int, column: int, mark: str) -> str:
+        """The turns of a chat, or the answers, with a mark between two; other values as they are."""
+        from lmstudio_app.data.answers import read_answers
+        from lmstudio_app.data.chats import parse_messages
+
+        value = self.whole_value(row, column)
+        if value is None:
+            return ""
+        try:
+            if self._kinds[self._names[column]] == "messages":
+                return mark.join(self._turn(message) for message in parse_messages(value))
+            answers = [text for text, _ in read_answers(value)]
+        except ValueError:
+            return str(value)
+        return mark.join(answers) if answers else self.tr("no answer")
+
+    def _turn(self, message: Mapping[str, str]) -> str:
+        names = {
+            "system": self.tr("System"),
+            "user": self.tr("User"),
+            "assistant": self.tr("Assistant"),
+            "tool": self.tr("Tool"),
+        }
+        return self.tr("{role}: {text}").format(role=names[message["role"]], text=message["content"])
 
     def whole_value(self, row: int, column: int) -> Any:
         """The cell with all its text."""
@@ -111,6 +161,8 @@ class ArrowTableModel(QAbstractTableModel):
             side = Qt.AlignmentFlag.AlignRight if self._numeric[column] else Qt.AlignmentFlag.AlignLeft
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         elif role == Qt.ItemDataRole.ToolTipRole:
+            if self._kinds.get(self._names[column]) in _OBJECTS:
+                return self._readable_text(row, column, "\n")[:_TIP]
             value = self.whole_value(row, column)
             return None if value is None else str(value)[:_TIP]
         return None
@@ -176,6 +228,12 @@ class ArrowTableView(QTableView):
         self._wanted: list[int] = []
         RowHeight(self, 1.45)
 
+    def set_uses(self, uses: Mapping[str, str], kinds: Mapping[str, str]) -> None:
+        """See :class:`ArrowTableModel`."""
+        self.rows.set_uses(uses, kinds)
+        self._measure()
+        self._share_width()
+
     def set_table(self, table: Table | None, types: Mapping[str, str]) -> None:
         self.rows.set_table(table, types)
         self.scrollToTop()
@@ -196,7 +254,8 @@ class ArrowTableView(QTableView):
         self._wanted = []
         for column in range(self.rows.columnCount()):
             title = str(self.rows.headerData(column, Qt.Orientation.Horizontal))
-            longest = max((len(str(self.rows.value(row, column) or "")) for row in range(rows)), default=0)
+            shown = range(min(rows, self.rows.sample(column)))
+            longest = max((len(str(self.rows.value(row, column) or "")) for row in shown), default=0)
             width = max(metrics.horizontalAdvance(title) * 1.15, metrics.averageCharWidth() * min(longest, 200))
             self._wanted.append(round(width) + theme.em(self, 1.4))
 

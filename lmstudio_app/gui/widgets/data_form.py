@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import Signal
@@ -20,37 +19,16 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.data_sources import source_files, source_title
 from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.focus import insert_stops
+from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 
 _PART, _OPEN, _FILE = "part", "open", "file"
+_SPLIT_ROW = 20  # below the columns
+_MOST_ROWS = 1_000_000_000
 ENCODINGS = ("utf-8", "gb18030", "big5", "utf-16", "cp932", "cp949", "cp1252", "cp1251", "latin-1")
 DELIMITERS = (",", "\t", ";", "|")
-
-
-class _Combo(QComboBox):
-    """A box that may be narrow and that the wheel does not change while one scrolls past it."""
-
-    def __init__(self, title: str, tip: str, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setAccessibleName(title)
-        self.setAccessibleDescription(tip)
-        self.setToolTip(tip)
-        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.setMinimumContentsLength(10)
-
-    def wheelEvent(self, event: Any) -> None:
-        event.ignore()
-
-    def choose(self, value: Any) -> None:
-        """Select the item with this data without saying so; an unknown one gets an item of its own."""
-        self.blockSignals(True)
-        index = self.findData(value)
-        if index < 0:
-            self.addItem(str(value), value)
-            index = self.count() - 1
-        self.setCurrentIndex(index)
-        self.blockSignals(False)
 
 
 class DataForm(QWidget):
@@ -63,7 +41,7 @@ class DataForm(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._boxes: dict[str, _Combo] = {}
+        self._boxes: dict[str, QuietCombo] = {}
         self._specs: tuple[ColumnSpec, ...] = ()
         self._eval: Any = None
         layout = QVBoxLayout(self)
@@ -95,6 +73,7 @@ class DataForm(QWidget):
         """One box an input of the task, filled with the columns there are."""
         if tuple(specs) != self._specs:
             self._build_columns(specs)
+            self.deduplicate.setVisible(all(spec.type != "document" for spec in specs))
         for spec in specs:
             box = self._boxes[spec.name]
             box.blockSignals(True)
@@ -115,7 +94,7 @@ class DataForm(QWidget):
         self._specs, self._boxes = tuple(specs), {}
         for row, spec in enumerate(specs):
             title = self.tr("{input} column").format(input=spec.title)
-            box = _Combo(title, spec.help, self._card)
+            box = QuietCombo(title, spec.help, self._card)
             box.currentIndexChanged.connect(self._on_column_changed)
             self._boxes[spec.name] = box
             self._row(row, title, box, spec.help)
@@ -142,9 +121,9 @@ class DataForm(QWidget):
     # --- evaluation
 
     def _build_split(self) -> None:
-        row = 10  # below the columns
+        row = _SPLIT_ROW
         tip = self.tr("The data that tells how good the model is. It is never learnt from.")
-        self.eval_box = _Combo(self.tr("Evaluation data"), tip, self._card)
+        self.eval_box = QuietCombo(self.tr("Evaluation data"), tip, self._card)
         self.eval_box.addItem(self.tr("A part of this data"), _PART)
         self.eval_box.addItem(self.tr("Another file…"), _OPEN)
         self.eval_box.activated.connect(self._on_eval_activated)
@@ -165,29 +144,52 @@ class DataForm(QWidget):
         )
         self.deduplicate.setAccessibleName(self.deduplicate.text())
         self.deduplicate.toggled.connect(self.split_changed)
-        self._grid.addWidget(self.deduplicate, row + 2, 1)
+        tip = self.tr(
+            "For a quick try of large data: so many rows are used, spread evenly over all of it (of running text the "
+            "first ones). 0 takes all."
+        )
+        self.limit = QSpinBox(self._card)
+        self.limit.setRange(0, _MOST_ROWS)
+        self.limit.setSingleStep(1000)
+        self.limit.setGroupSeparatorShown(True)
+        self.limit.setSpecialValueText(self.tr("all rows"))
+        self.limit.setSuffix(self.tr(" rows"))
+        self.limit.setMinimumHeight(self.eval_box.sizeHint().height())
+        self.limit.setToolTip(tip)
+        self.limit.setAccessibleName(self.tr("Use at most so many rows"))
+        self.limit.setAccessibleDescription(tip)
+        self.limit.setKeyboardTracking(False)
+        self.limit.valueChanged.connect(self.split_changed)
+        self._row(row + 2, self.tr("Use at most"), self.limit, tip)
+        self._grid.addWidget(self.deduplicate, row + 3, 1)
 
-    def set_split(self, evaluation: str | None, fraction: float, *, deduplicate: bool) -> None:
-        """Show without saying so. ``evaluation`` is a file, or None for a part of the data."""
-        self._eval = evaluation
-        for widget in (self.fraction, self.deduplicate):
+    def set_split(self, fraction: float, *, deduplicate: bool, limit: int) -> None:
+        """Show without saying so."""
+        for widget in (self.fraction, self.deduplicate, self.limit):
             widget.blockSignals(True)
         self.fraction.setValue(round(fraction * 100))
         self.deduplicate.setChecked(deduplicate)
-        for widget in (self.fraction, self.deduplicate):
+        self.limit.setValue(limit)
+        for widget in (self.fraction, self.deduplicate, self.limit):
             widget.blockSignals(False)
+
+    def set_evaluation(self, evaluation: Any) -> None:
+        """Show without saying so: a file (or two aligned ones), or None for a part of the data."""
+        self._eval = evaluation
         index = self.eval_box.findData(_FILE)
         if index >= 0:
             self.eval_box.removeItem(index)
         if evaluation is not None:
-            self.eval_box.insertItem(1, Path(evaluation).name, _FILE)
+            self.eval_box.insertItem(1, source_title(evaluation), _FILE)
         self.eval_box.setCurrentIndex(0 if evaluation is None else 1)
-        self.eval_box.setToolTip(evaluation or self.eval_box.accessibleDescription())
+        files = "\n".join(map(str, source_files(evaluation))) if evaluation is not None else ""
+        self.eval_box.setToolTip(files or self.eval_box.accessibleDescription())
         for widget in (self.fraction, self._fraction_label):
             widget.setVisible(evaluation is None)
 
     @property
-    def evaluation(self) -> str | None:
+    def evaluation(self) -> Any:
+        """As in :class:`DataConfig`."""
         return self._eval
 
     @property
@@ -196,11 +198,11 @@ class DataForm(QWidget):
 
     def _on_eval_activated(self) -> None:
         choice = self.eval_box.currentData()
-        self.set_split(self._eval, self.eval_fraction, deduplicate=self.deduplicate.isChecked())
+        self.set_evaluation(self._eval)
         if choice == _OPEN:
             self.eval_file_requested.emit()
         elif choice == _PART and self._eval is not None:
-            self.set_split(None, self.eval_fraction, deduplicate=self.deduplicate.isChecked())
+            self.set_evaluation(None)
             self.split_changed.emit()
 
     # --- reading
@@ -245,9 +247,9 @@ class DataForm(QWidget):
                 [(self.tr("Enclose fields"), "double"), (self.tr("Part of the text"), "none")],
             ),
         ]
-        self._reading_boxes: dict[str, _Combo] = {}
+        self._reading_boxes: dict[str, QuietCombo] = {}
         for row, (name, title, tip, items) in enumerate(choices):
-            box = _Combo(title, tip, self.reading.body)
+            box = QuietCombo(title, tip, self.reading.body)
             box.addItem(automatic, None)
             for text, value in items:
                 box.addItem(text, value)

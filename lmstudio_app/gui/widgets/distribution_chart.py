@@ -192,9 +192,13 @@ class LengthHistogram(DistributionChart):
         self.plot.viewport().installEventFilter(self)
         self.set_lengths(self._lengths, tokens=False)
 
-    def set_lengths(self, lengths: npt.NDArray[np.int64], *, tokens: bool) -> None:
+    def set_lengths(self, lengths: npt.NDArray[np.int64], *, tokens: bool, name: str = "") -> None:
+        """``name`` tells the texts from those of another chart."""
         self._lengths = lengths
-        self._title.setText(self.tr("Tokens in a text") if tokens else self.tr("Words in a text"))
+        title = self.tr("Tokens in a text") if tokens else self.tr("Words in a text")
+        if name:
+            title = (self.tr("{name}: tokens") if tokens else self.tr("{name}: words")).format(name=name)
+        self._title.setText(title)
         self._unit = self.tr("tokens") if tokens else self.tr("words")
         if len(lengths):
             top = max(int(np.quantile(lengths, 0.995)), 1)
