@@ -89,6 +89,19 @@ class TextChunk(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrialEnded(Event):
+    """One training of a sweep: what was set (recipe keys), what it came to (None: it failed), and its run folder."""
+
+    kind: ClassVar[str] = "trial"
+    number: int  # from 0
+    total: int
+    parameters: dict[str, Any]
+    value: float | None
+    state: str
+    run_folder: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finished(Event):
     """``state`` is ``finished`` (to the end), ``stopped`` (stop and save) or ``interrupted`` (resumable)."""
 
@@ -106,7 +119,8 @@ class Failed(Event):
 
 
 EVENT_TYPES: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, Finished, Failed)
+    cls.kind: cls
+    for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, TrialEnded, Finished, Failed)
 }
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

@@ -33,6 +33,10 @@ def runs_folder() -> Path:
     return home() / "runs"
 
 
+def sweeps_folder() -> Path:
+    return home() / "sweeps"
+
+
 def cache_folder() -> Path:
     """Things that can be made again: Arrow tables of imported files, partial downloads."""
     return home() / "cache"
