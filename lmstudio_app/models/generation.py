@@ -1,33 +1,66 @@
-"""Writing text with a model: batched and sorted by length, and stopped within the time of one layer."""
+"""How a model writes text token by token: its settings, and how it is stopped within the time of one layer."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.options import check_options, option
 
 if TYPE_CHECKING:
     import torch
 
 
-def stopping_criterion(ctx: JobContext, *, ends_early: bool = False) -> Any:
+@dataclass(frozen=True)
+class DecodingOptions:
+    """How a text is written, token by token."""
+
+    beams: int = option(
+        4,
+        "Beams",
+        "Beginnings that are followed at once, of which the most probable whole text is taken; 1: only the best token.",
+        basic=True,
+        minimum=1,
+        maximum=64,
+    )
+    max_new_tokens: int = option(
+        256, "Longest output", "A text ends after this many tokens at the latest.",
+        basic=True, minimum=1, maximum=100_000,
+    )  # fmt: skip
+    min_new_tokens: int = option(0, "Shortest output", "Tokens that a text has at least.", minimum=0, maximum=100_000)
+    no_repeat_ngram: int = option(
+        0, "No repeats of", "This many tokens in a row never occur twice in a text; 0: as the model has it.",
+        minimum=0, maximum=100,
+    )  # fmt: skip
+    sample: bool = option(False, "Sample", "Draw each token at random by its probability, for texts that vary.")
+    temperature: float = option(
+        1.0, "Temperature", "Below 1 sampling keeps to the probable, above it dares more.", minimum=0.01, maximum=10.0
+    )
+    top_k: int = option(0, "Top k", "Sampling looks at this many tokens only; 0: at all.", minimum=0, maximum=1_000_000)
+    top_p: float = option(
+        1.0, "Top p", "Sampling looks at the most probable tokens that make up this share.", minimum=0.01, maximum=1.0
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "options")
+
+
+def stopping_criterion(ctx: JobContext, *, ends_early: bool = False) -> Callable[..., torch.Tensor]:
     """What ``generate(stopping_criteria=[…])`` asks after every token.
 
     It waits while paused and raises :class:`lmstudio_app.errors.Cancelled` when cancelled. With ``ends_early`` a stop
     ends the texts where they are, as a chat wants it; without, a stop lets them be finished.
     """
     import torch
-    from transformers import StoppingCriteria
 
-    class _Asking(StoppingCriteria):
-        def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-            ctx.check()
-            is_over = ends_early and ctx.stopping
-            return torch.full((len(input_ids),), is_over, dtype=torch.bool, device=input_ids.device)
+    def _ask(input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        ctx.check()
+        return torch.full((len(input_ids),), ends_early and ctx.stopping, dtype=torch.bool, device=input_ids.device)
 
-    return _Asking()
+    return _ask
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,7 +228,9 @@ def load_tokenizer(folder: Path) -> Any:
             folder=str(folder),
         )
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*sacremoses")  # Marian's punctuation rules for raw web text
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         raise UserError(
             "The tokenizer in {folder} cannot be read ({reason}).",

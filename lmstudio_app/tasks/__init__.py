@@ -9,9 +9,11 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.tasks.classification import CLASSIFICATION
 from lmstudio_app.tasks.outputs import Label
 from lmstudio_app.tasks.sentiment import SENTIMENT
+from lmstudio_app.tasks.summarization import SUMMARIZATION
 from lmstudio_app.tasks.task import Prediction, Task
+from lmstudio_app.tasks.translation import TRANSLATION
 
-TASKS: tuple[Task, ...] = (SENTIMENT, CLASSIFICATION)
+TASKS: tuple[Task, ...] = (SENTIMENT, CLASSIFICATION, TRANSLATION, SUMMARIZATION)
 # what a model can be asked, in the order of the tasks that teach it
 PREDICTIONS: tuple[Prediction, ...] = tuple(
     {prediction.name: prediction for task in TASKS for prediction in task.predictions}.values()

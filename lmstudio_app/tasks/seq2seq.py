@@ -1,0 +1,252 @@
+"""What translation and summarisation share: pairs of texts, their loss, and their evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.data.batching import pad_features
+from lmstudio_app.data.columns import ColumnSpec
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
+from lmstudio_app.models.generation import DecodingOptions
+from lmstudio_app.models.provenance import read_provenance
+from lmstudio_app.options import check_options, option
+from lmstudio_app.tasks.outputs import Text
+from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Setup
+from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts, require_writer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from datasets import Dataset
+
+    from lmstudio_app.models.loading import LoadedModel
+
+_WINDOW = 16  # batches that a prediction reads ahead and sorts by length
+_SAMPLES = 20  # texts that an evaluation shows
+_SAMPLE_CHARACTERS = 2000
+TEXT = ColumnSpec("text", "Text", "The text to read.", aliases=("text", "source", "document", "sentence"))
+
+
+@dataclass(frozen=True)
+class Seq2SeqOptions:
+    """What every task from text to text can be told."""
+
+    max_target_length: int = option(
+        128, "Longest output", "Longer target texts are cut to this many tokens.",
+        basic=True, minimum=4, maximum=100_000,
+    )  # fmt: skip
+    label_smoothing: float = option(
+        0.0,
+        "Label smoothing",
+        "Share of the certainty that is spread over all tokens; 0.1 suits training from scratch.",
+        minimum=0.0,
+        maximum=0.5,
+    )
+    source_prefix: str = option(
+        "", "Prefix", "Put in front of every source text, as T5 wants it; empty: what the model itself declares."
+    )
+    generate_rows: int = option(
+        64, "Rows to write", "Evaluation rows that the model writes itself, for scores and samples.",
+        minimum=1, maximum=1_000_000,
+    )  # fmt: skip
+    beams: int = option(
+        1, "Beams", "Beginnings followed at once in evaluations; more is better and slower.", minimum=1, maximum=64
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self, "options")
+
+
+@dataclass(frozen=True)
+class WriteOptions(PredictOptions, DecodingOptions):
+    """Options of a prediction that writes texts."""
+
+    source_prefix: str = option(
+        "", "Prefix", "Put in front of every text, as T5 wants it; empty: as the model was trained."
+    )
+
+
+def encode_sources(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
+    """Token ids of source texts, cut to ``max_length``; a text without a token becomes one."""
+    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_attention_mask=False)
+    filler = next(id for id in (tokenizer.eos_token_id, tokenizer.pad_token_id, 0) if id is not None)
+    return [ids or [filler] for ids in encoded["input_ids"]]
+
+
+def encode_targets(texts: Sequence[str], setup: Setup) -> list[list[int]]:
+    """Token ids of target texts by the tokenizer's target side, each with its end, cut to what the decoder can hold."""
+    tokenizer = setup.tokenizer
+    limit = min(setup.options.max_target_length, decoder_limit(setup.model_config))
+    encoded = tokenizer(text_target=list(texts), truncation=True, max_length=limit, return_attention_mask=False)
+    end = tokenizer.eos_token_id
+    targets: list[list[int]] = []
+    for ids in encoded["input_ids"]:
+        # some tokenizers frame texts with nothing, and a model that never saw an end never ends
+        targets.append(ids if end is None or end in ids[-2:] else [*ids[: limit - 1], end])
+        if len(ids) >= limit:
+            setup.notes["{count} target texts are cut to options.max_target_length."] += 1
+    return targets
+
+
+def declared_prefix(config: Any, task: str) -> str:
+    """What T5's configuration says is put in front of the texts of a task, such as ``summarization``."""
+    tasks = getattr(config, "task_specific_params", None) or {}
+    return str((tasks.get(task) or {}).get("prefix") or "")
+
+
+def collate(
+    features: Sequence[Mapping[str, Any]], setup: Setup, random: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """Padded ``input_ids``, ``attention_mask`` and ``labels``; where it is wanted, the scalar ``label_smoothing``."""
+    import torch
+
+    pad = setup.model_config.pad_token_id
+    pad = setup.tokenizer.pad_token_id or 0 if pad is None else pad
+    batch = pad_features(features, {"input_ids": pad, "labels": IGNORED})
+    if setup.options.label_smoothing:
+        batch["label_smoothing"] = torch.tensor(setup.options.label_smoothing)
+    return batch
+
+
+def smoothed_loss(model: Any, inputs: Inputs) -> torch.Tensor:
+    """Mean cross-entropy over the labels that are not ignored, with label smoothing (Szegedy et al. 2016).
+
+    The target distribution is ``(1 - s) · label + s · uniform``, as in ``torch.nn.functional.cross_entropy``. Without
+    smoothing it is the model's own loss.
+    """
+    import torch
+
+    inputs = dict(inputs)
+    smoothing = inputs.pop("label_smoothing", None)
+    if smoothing is None:
+        loss: torch.Tensor = model(**inputs).loss
+        return loss
+    labels = inputs.pop("labels")
+    logits = model(**inputs, decoder_input_ids=_shift_right(model, labels)).logits
+    log_probabilities = logits.float().log_softmax(-1)
+    nll = torch.nn.functional.nll_loss(log_probabilities.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
+    counts = labels != IGNORED
+    uniform = -(log_probabilities.mean(-1) * counts).sum() / counts.sum()
+    smoothed: torch.Tensor = nll + smoothing * (uniform - nll)
+    return smoothed
+
+
+def _shift_right(model: Any, labels: torch.Tensor) -> torch.Tensor:
+    """What the decoder reads to write ``labels``: the start, then all but the last of them."""
+    model = getattr(model, "module", model)  # as it is wrapped for several processes
+    if hasattr(model, "prepare_decoder_input_ids_from_labels"):
+        own: torch.Tensor = model.prepare_decoder_input_ids_from_labels(labels)
+        return own
+    shifted: torch.Tensor = labels.roll(1, dims=1)
+    shifted[:, 0] = decoder_start(model)
+    shifted[shifted == IGNORED] = model.config.pad_token_id
+    return shifted
+
+
+def reading_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """``loss``, the mean cross-entropy of a target token given the right ones before it, and its ``perplexity``."""
+    import torch
+
+    total: Any = 0.0
+    count: Any = 0
+    for batch in evaluation.batches():
+        evaluation.ctx.check()
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("rows", "label_smoothing")}
+        items = (inputs["labels"] != IGNORED).sum()
+        total = total + evaluation.model(**inputs).loss.double() * items  # read once at the end: a GPU need not wait
+        count = count + items
+    loss = total / count
+    return {"loss": float(loss), "perplexity": float(torch.exp(loss))}
+
+
+def evaluation_sample(rows: Dataset, count: int) -> dict[str, list[Any]]:
+    """``count`` rows, spread evenly over the whole set: the same ones in every evaluation."""
+    import numpy as np
+
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
+    columns: dict[str, list[Any]] = rows.select(chosen.tolist())[:]
+    return columns
+
+
+def written_metrics(
+    evaluation: Evaluation,
+    prompts: Sequence[Prompt],
+    sources: Sequence[str],
+    references: Sequence[str],
+    score: Callable[[Sequence[str], Sequence[str]], dict[str, float]],
+    *,
+    longest_ratio: float = 0.0,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Scores of what the model writes for ``prompts``, and as details the first samples."""
+    options = evaluation.setup.options
+    evaluation.ctx.status("Writing {count} texts of the evaluation set", count=len(prompts))
+    outputs = generate_texts(
+        evaluation.loaded,
+        prompts,
+        evaluation.ctx,
+        DecodingOptions(beams=options.beams, max_new_tokens=options.max_target_length),
+        longest_ratio=longest_ratio,
+    )
+    samples = [
+        {"input": source[:_SAMPLE_CHARACTERS], "reference": wanted[:_SAMPLE_CHARACTERS], "output": output}
+        for source, wanted, output in islice(zip(sources, references, outputs, strict=True), _SAMPLES)
+    ]
+    return score(outputs, references), {"samples": samples}
+
+
+def write_rows(
+    loaded: LoadedModel,
+    rows: Iterable[Mapping[str, Any]],
+    ctx: JobContext,
+    options: WriteOptions,
+    make_prompts: Callable[[Sequence[str], Sequence[Mapping[str, Any]], int], list[Prompt]],
+    *,
+    longest_ratio: float = 0.0,
+) -> Iterator[Text]:
+    """A text for each row's ``text``, in the rows' order.
+
+    Rows are read ahead by 16 batches and sorted by length inside that window, so a file of any size streams.
+    ``make_prompts`` gets texts, their rows and the most tokens the model reads. A text of nothing but spaces gives an
+    empty one. Raises :class:`UserError` for a row without a text, and for a model that cannot write.
+    """
+    require_writer(loaded)
+    limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, loaded.tokenizer.model_max_length)
+    source = iter(rows)
+    is_cut = False
+    while window := list(islice(source, options.batch_size * _WINDOW)):
+        ctx.check()
+        texts = [read_text(row) for row in window]
+        full = [number for number, text in enumerate(texts) if text.strip()]
+        prompts = make_prompts([texts[number] for number in full], [window[number] for number in full], limit)
+        if not is_cut and any(len(prompt.input_ids) >= limit for prompt in prompts):
+            is_cut = True
+            ctx.warn("This model reads at most {limit} tokens; longer texts are cut there.", limit=limit)
+        outputs = generate_texts(
+            loaded, prompts, ctx, options, batch_size=options.batch_size, longest_ratio=longest_ratio
+        )
+        written = dict(zip(full, outputs, strict=True))
+        for number in range(len(window)):
+            yield Text(written.get(number, ""))
+
+
+def read_text(row: Mapping[str, Any]) -> str:
+    if not isinstance(row.get("text"), str):
+        raise UserError("A row has no text: {row}.", 'Each row needs {{"text": …}}.', row=str(dict(row))[:120])
+    return whole_characters(row["text"])
+
+
+def whole_characters(text: str) -> str:
+    """JSON can hold half a character, and no tokenizer takes one."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def trained_options(loaded: LoadedModel) -> dict[str, Any]:
+    """The task's options with which a model was trained by this app; empty for any other model."""
+    recipe = read_provenance(loaded.folder).get("recipe")
+    options = recipe.get("options") if isinstance(recipe, Mapping) else None
+    return dict(options) if isinstance(options, Mapping) else {}
