@@ -15,6 +15,7 @@ from lmstudio_app.events import (
     Status,
     StepLogged,
     TextChunk,
+    TrialEnded,
     from_json,
     to_json,
 )
@@ -39,6 +40,7 @@ ALL: list[Event] = [
     Evaluated(step=1, epoch=1.0, metrics={"loss": 0.1, "f1": 0.7}, details={"confusion": [[1, 2], [3, 4]]}),
     CheckpointSaved(step=4, path="/runs/ä/step-4"),
     TextChunk(text="很好\n"),
+    TrialEnded(number=1, total=4, parameters={"training.epochs": 2}, value=None, state="failed", run_folder="/runs/a"),
     Finished(state="stopped", result={"a": [1, 2.5, None, True]}),
     Failed(message="Bad.", remedy="Mend it.", details="Traceback"),
 ]
