@@ -162,16 +162,21 @@ def layer_sizes(config: ArchitectureConfig, vocabulary: int, head: str, labels: 
 
     Imports torch and builds the model's modules (a second or two for a large one), so a window asks in a job.
     """
-    import torch
-
-    names = [str(index) for index in range(labels)]
-    with torch.device("meta"):
-        model = _build(config.family, head, _settings(config, head, vocabulary, names))
+    model = skeleton(config, vocabulary, head, labels)
     sizes: dict[str, int] = {}
     for name, parameter in model.named_parameters():
         layer = _layer_of(name, is_pair=config.family == "marian")
         sizes[layer] = sizes.get(layer, 0) + parameter.numel()
     return tuple(LayerSize(name, count) for name, count in sizes.items())
+
+
+def skeleton(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> Any:
+    """The model with all its names and shapes and no weights (on torch's meta device): of any size, in no memory."""
+    import torch
+
+    names = [str(index) for index in range(labels)]
+    with torch.device("meta"):
+        return _build(config.family, head, _settings(config, head, vocabulary, names))
 
 
 _IN_LAYER = re.compile(r"(?:^|\.)(encoder|decoder)?\.?(?:layers?|h)\.(\d+)\.")

@@ -52,7 +52,7 @@ def start_from_scratch(
     preload_libraries(ctx)
     device = resolve_device(recipe.training.device)
     extra = tuple(task.special_tokens(train, recipe.options)) if task.special_tokens is not None else ()
-    folder = saved or _tokenizer_folder(config, task, train, extra, ctx)
+    folder = saved or tokenizer_folder(config, task, train, extra, ctx)
     with quiet_transformers(ctx):
         tokenizer = load_tokenizer(folder)
         _require_tokens(tokenizer, config.family, folder)
@@ -105,7 +105,7 @@ def _characters(train: Dataset, name: str) -> int:
     return int(column.nbytes)
 
 
-def _tokenizer_folder(
+def tokenizer_folder(
     config: ArchitectureConfig, task: Task, train: Dataset, extra: Sequence[str], ctx: JobContext
 ) -> Path:
     """The ready tokenizer's folder, or one in the cache in which the learned one lies."""
