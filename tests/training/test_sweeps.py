@@ -29,7 +29,7 @@ def sweep_of(recipe: Recipe, space: dict[str, Any], **values: Any) -> SweepConfi
 def test_a_grid_tries_every_combination_once_and_names_the_best(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     space = {"training.learning_rate": [1e-7, 5e-3], "strategy.name": ["full", "frozen_backbone"]}
     events: list[Event] = []
-    config = sweep_of(make_recipe(epochs=2), space, method="grid", metric="loss")
+    config = sweep_of(make_recipe(epochs=8), space, method="grid", metric="loss")
     result = run_sweep(SweepRequest(config, tmp_path / "sweep"), JobContext(events.append))
     tried = [tuple(trial.values.values()) for trial in result.trials]
     assert sorted(tried) == [(1e-7, "frozen_backbone"), (1e-7, "full"), (5e-3, "frozen_backbone"), (5e-3, "full")]
