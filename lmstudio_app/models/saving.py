@@ -14,26 +14,37 @@ from lmstudio_app.models.provenance import write_provenance
 from lmstudio_app.models.quiet import quiet_transformers
 
 
-def save_model(folder: Path, model: Any, tokenizer: Any, *, provenance: Mapping[str, Any]) -> None:
+def save_model(
+    folder: Path,
+    model: Any,
+    tokenizer: Any,
+    *,
+    provenance: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+) -> None:
     """Write safetensors, configuration, tokenizer, ``README.md`` and ``provenance.json``, all or nothing.
 
     An older model in ``folder`` is replaced only when the new one is whole. ``provenance``: see
-    :mod:`lmstudio_app.models.provenance`. Raises :class:`UserError` when the disk has no room.
+    :mod:`lmstudio_app.models.provenance`. ``state`` are the tensors to be saved, by name, where they are not those of
+    ``model`` itself. Raises :class:`UserError` when the disk has no room.
     """
-    require_free_space(folder.parent, _size(model))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    if state is not None:  # tied weights are there under two names
+        count = sum({tensor.data_ptr(): int(tensor.numel()) for tensor in state.values()}.values())
+    require_free_space(folder.parent, _size(model.state_dict() if state is None else state))
     with atomic_folder(folder) as temporary:
         with quiet_transformers():
-            model.save_pretrained(temporary)
+            model.save_pretrained(temporary, state_dict=None if state is None else dict(state))
             tokenizer.save_pretrained(temporary)
         write_provenance(temporary, provenance)
-        (temporary / "README.md").write_text(model_card_text(folder.name, model, provenance), encoding="utf-8")
+        (temporary / "README.md").write_text(model_card_text(folder.name, model, provenance, count), encoding="utf-8")
 
 
-def _size(model: Any) -> int:
-    return 5_000_000 + sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in model.state_dict().values())
+def _size(state: Mapping[str, Any]) -> int:
+    return 5_000_000 + sum(int(tensor.numel()) * int(tensor.element_size()) for tensor in state.values())
 
 
-def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str:
+def model_card_text(name: str, model: Any, provenance: Mapping[str, Any], count: int) -> str:
     """The ``README.md`` of a saved model: YAML front matter as the hub reads it, then facts for people."""
     front: dict[str, Any] = {"library_name": "transformers"}
     if license_name := provenance.get("license"):
@@ -45,7 +56,7 @@ def model_card_text(name: str, model: Any, provenance: Mapping[str, Any]) -> str
     lines += [f"# {provenance.get('title') or name}", ""]
     facts = {
         "Architecture": type(model).__name__,
-        "Parameters": f"{sum(parameter.numel() for parameter in model.parameters()):,}",
+        "Parameters": f"{count:,}",
         "Base model": provenance.get("base_model"),
         "Task": provenance.get("task"),
         "Data": provenance.get("data"),

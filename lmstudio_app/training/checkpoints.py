@@ -1,6 +1,7 @@
 """Checkpoints: everything a run needs to go on as if nothing had happened, written whole or not at all.
 
-model.safetensors      weights (with config.json and the tokenizer: a checkpoint loads like any model)
+model.safetensors      weights (with config.json and the tokenizer: a checkpoint loads like any model); or, where only
+                       adapters train, adapter_model.safetensors and adapter_config.json, which peft loads
 optimizer.safetensors  AdamW moments, named ``state.parameter``
 rng.safetensors        random number generators
 trainer.json           position in the data, running means, versions
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError, is_out_of_memory
 from lmstudio_app.files import atomic_folder, require_free_space
+from lmstudio_app.training import lora
+from lmstudio_app.training.layers import fixed_parameters
 
 if TYPE_CHECKING:
     import torch
@@ -60,13 +63,18 @@ def checkpoint_folder(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08}"
 
 
-def load_weights(folder: Path, model: nn.Module) -> None:
-    """The weights of a checkpoint alone, into ``model``. Raises :class:`UserError` when they do not fit."""
-    from safetensors.torch import load_model
+def load_weights(folder: Path, model: nn.Module, adapter: Any = None) -> None:
+    """The weights of a checkpoint alone, into ``model`` or into its ``adapter`` (a ``peft.PeftModel``), if it has one.
+
+    Raises :class:`UserError` when they do not fit.
+    """
+    from safetensors import SafetensorError
 
     try:
-        load_model(model, folder / "model.safetensors", strict=True, device="cpu")
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        _restore_weights(folder, model, adapter)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         raise UserError(
             "The weights of {folder} cannot be read ({reason}).",
             "Start a new run with the same recipe.",
@@ -84,20 +92,29 @@ def save_checkpoint(
     *,
     keep: int,
     also: int | None = None,
+    adapter: Any = None,
+    base: str = "",
 ) -> Path:
-    """Write ``folder/step-00000123`` atomically, then delete all but the newest ``keep`` and that of step ``also``."""
+    """Write ``folder/step-00000123`` atomically, then delete all but the newest ``keep`` and that of step ``also``.
+
+    With an ``adapter`` (a ``peft.PeftModel``) it holds only what trains; ``base`` is the model's reference.
+    """
     from safetensors.torch import save_file
 
     from lmstudio_app.models.loading import quiet_transformers
 
     target = checkpoint_folder(folder, position.step)
     moments = _optimizer_tensors(model, optimizer)
-    size = sum(tensor.nbytes for tensor in (*model.state_dict().values(), *moments.values()))
-    require_free_space(folder, size)
+    weights = lora.adapter_size(adapter) if adapter is not None else sum(p.nbytes for p in model.parameters())
+    require_free_space(folder, weights + sum(tensor.nbytes for tensor in moments.values()))
     with atomic_folder(target) as temporary:
         with quiet_transformers():
-            model.save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
+            if adapter is not None:
+                lora.save_adapter(temporary, adapter, base)
+                model.config.save_pretrained(temporary)
+            else:  # in one file, under the names that the model has in memory
+                model.save_pretrained(temporary, max_shard_size="100TB", save_original_format=False)
+                tokenizer.save_pretrained(temporary)
         save_file(moments, temporary / "optimizer.safetensors")
         save_file(_random_states(), temporary / "rng.safetensors")
         state = {"version": _VERSION, "position": {**asdict(position), "loss_sum": float(position.loss_sum)}}
@@ -148,18 +165,18 @@ def set_aside(folder: Path) -> Path:
     return folder.rename(target)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position:
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, adapter: Any = None) -> Position:
     """Restore model, optimizer and random states from one checkpoint folder; return the position.
 
     Raises :class:`UserError` when the checkpoint is damaged (see :func:`find_damage`, which tells without touching
     the model) or belongs to another model.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, load_model
+    from safetensors.torch import load_file
 
     try:
         state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        load_model(model, folder / "model.safetensors", strict=True, device="cpu")
+        _restore_weights(folder, model, adapter)
         _restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
         _restore_random_states(load_file(folder / "rng.safetensors"))
         known = {item.name for item in fields(Position)}
@@ -173,6 +190,19 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             folder=str(folder),
             reason=_reason(error),
         ) from error
+
+
+def _restore_weights(folder: Path, model: nn.Module, adapter: Any) -> None:
+    from safetensors.torch import load_model
+
+    if adapter is not None:
+        lora.load_adapter(folder, adapter)
+        return
+    # tied weights are stored once, which load_model knows; positions that are a formula are not stored by every family
+    missing, unexpected = load_model(model, folder / "model.safetensors", strict=False, device="cpu")
+    wrong = sorted((set(missing) - fixed_parameters(model)) | set(unexpected))
+    if wrong:
+        raise ValueError(f"{wrong[0]} is in only one of the two")
 
 
 def _reason(error: BaseException) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from lmstudio_app.events import Evaluated
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks.task import Evaluation
 from lmstudio_app.training.checkpoints import Position, checkpoint_folder, find_damage, load_weights
+from lmstudio_app.training.memory import NoRoom, make_room_to_evaluate, noticing
 from lmstudio_app.training.runs import RunFolder
 from lmstudio_app.training.session import Session
 
@@ -19,8 +21,6 @@ def epoch_of(session: Session, position: Position) -> float:
 
 def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated:
     """Loss and the task's metrics on the evaluation set."""
-    import torch
-
     ctx.status("Evaluating at step {step}", step=position.step)
     training_modes = {module: module.training for module in session.loaded.model.modules()}
     session.loaded.model.eval()
@@ -28,14 +28,26 @@ def evaluate(session: Session, position: Position, ctx: JobContext) -> Evaluated
         session.model, session.loaded, session.setup, session.splits.eval, session.evaluation_batches, ctx
     )
     try:
-        with torch.inference_mode():
-            metrics, details = session.task.evaluate(evaluation)
+        metrics, details = _measure(session, evaluation, ctx)
     finally:
         for module, is_training in training_modes.items():
             module.training = is_training
     position.evaluated_step = position.step
     metrics, details = session.processes.share(lambda: (metrics, details))  # so that all take the same for the best
     return Evaluated(step=position.step, epoch=epoch_of(session, position), metrics=metrics, details=details)
+
+
+def _measure(session: Session, evaluation: Evaluation, ctx: JobContext) -> tuple[dict[str, float], dict[str, Any]]:
+    """The task's evaluation, with smaller batches until they fit."""
+    import torch
+
+    while True:
+        try:
+            with torch.inference_mode(), noticing(session, session.evaluation_size):
+                return session.task.evaluate(evaluation)
+        except NoRoom:
+            pass  # what it holds of the attempt is let go before there is another
+        make_room_to_evaluate(session, ctx)
 
 
 def judge(session: Session, position: Position, evaluation: Evaluated) -> bool:
@@ -60,7 +72,7 @@ def take_best(
             ctx.warn("The best checkpoint, of step {step}, is damaged; the last weights are kept.",
                      step=position.best_step)  # fmt: skip
         else:
-            load_weights(folder, session.loaded.model)
+            load_weights(folder, session.loaded.model, session.adapter)
             ctx.status("The model of step {step} did best and is kept", step=position.best_step)
             return evaluations.get(position.best_step) or evaluate(session, position, ctx)
     return evaluations.get(position.step) or evaluate(session, position, ctx)

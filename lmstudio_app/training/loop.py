@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.devices import freed_memory_kept, memory_in_use
-from lmstudio_app.errors import Cancelled, UserError, is_out_of_memory
+from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.events import CheckpointSaved, Evaluated, Finished, StepLogged
+from lmstudio_app.files import atomic_folder
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.saving import save_model
+from lmstudio_app.training import lora
 from lmstudio_app.training.checkpoints import (
     Position,
     checkpoint_folders,
@@ -25,9 +27,10 @@ from lmstudio_app.training.checkpoints import (
     set_aside,
 )
 from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_best
+from lmstudio_app.training.memory import NoRoom, make_room, noticing
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
+from lmstudio_app.training.runs import ADAPTER, RunFolder, create_run, reopen_run
 from lmstudio_app.training.scratch import saved_tokenizer
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
@@ -68,10 +71,11 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
         position = _restore(session, run, ctx)
         try:
             with freed_memory_kept():
-                evaluation = _train(session, run, position, ctx)
+                evaluations = _train(session, run, position, ctx)
         except Cancelled:
             _save(session, run, position, ctx)
             raise
+        evaluation = take_best(session, run, position, evaluations, ctx)  # the last checkpoint keeps the last weights
         is_cut_short = processes.share(lambda: ctx.stopping and position.step < session.total_steps)
         result = TrainResult(run.path, run.final, "stopped" if is_cut_short else "finished", evaluation.metrics)
         if processes.is_main:
@@ -82,11 +86,15 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
 
 def _finish(session: Session, result: TrainResult, position: Position, evaluation: Evaluated, ctx: JobContext) -> None:
     """Save the model and say what came of it."""
+    if session.adapter is not None:
+        with atomic_folder(result.run_folder / ADAPTER) as folder:
+            lora.save_adapter(folder, session.adapter, session.recipe.model)
     save_model(
         result.model_folder,
         session.loaded.model,
         session.loaded.tokenizer,
         provenance=_provenance(session, evaluation),
+        state=None if session.adapter is None else lora.merged_weights(session.loaded.model),
     )
     rate = position.examples / position.train_seconds if position.train_seconds else 0.0
     ctx.emit(
@@ -104,8 +112,8 @@ def _finish(session: Session, result: TrainResult, position: Position, evaluatio
     )
 
 
-def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> Evaluated:
-    """The loop itself. Returns the evaluation of the model as it is left in memory."""
+def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext) -> dict[int, Evaluated]:
+    """The loop itself, which ends with a checkpoint. Returns the evaluations of the best and the last step."""
     config, total = session.config, session.total_steps
     evaluate_every = config.evaluate_every or session.steps_per_epoch
     checkpoint_every = config.checkpoint_every or session.steps_per_epoch
@@ -116,7 +124,8 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
     between = session.processes.agreeing(ctx)
 
     while True:
-        is_over = session.processes.agree(ctx) or position.step >= total
+        # a run that stopped early has that in its checkpoint, and is not to go on after a resume
+        is_over = session.processes.agree(ctx) or position.step >= total or _has_waited(session, position)
         must_save = is_over or position.step % checkpoint_every == 0
         if position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0):
             evaluation = evaluate(session, position, between)
@@ -125,14 +134,14 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
             evaluations = {step: e for step, e in evaluations.items() if step == position.best_step}
             evaluations[position.step] = evaluation
             must_save |= is_best and config.keep_best
-            if config.early_stopping and position.waited >= config.early_stopping and not is_over:
+            if not is_over and _has_waited(session, position):
                 ctx.status("No better for {count} evaluations: stopping early", count=position.waited)
                 is_over = must_save = True
         if must_save and saved_step != position.step:
             _save(session, run, position, ctx)
             saved_step = position.step
         if is_over:
-            return take_best(session, run, position, evaluations, ctx)
+            return evaluations
 
         clock.start()
         if session.enter_stage(position.step):
@@ -163,65 +172,48 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
                 )
 
 
+def _has_waited(session: Session, position: Position) -> bool:
+    patience = session.config.early_stopping
+    return bool(patience) and position.waited >= patience
+
+
 def _backward(
     session: Session, rows: StepRows, position: Position, ctx: JobContext
 ) -> tuple[Sequence[Batch], torch.Tensor]:
-    """Gradients of one optimizer step: of the mean loss over its items, those of all its batches and processes.
-
-    A step that finds no memory is done again with batches of half the size, which gives the same gradients. Returns
-    the batches and this process's part of the loss.
-    """
-    accelerator = session.accelerator
+    """Gradients of one optimizer step. One that finds no memory is done again with batches of half the size."""
     while True:
         try:
-            batches = session.training_batches(rows, position.parts)
-            items = sum(batch.items for batch in batches)
-            if session.processes.count > 1:
-                items = int(accelerator.reduce(_on_device(session, items)))
-            total: Any = 0.0
-            for number, batch in enumerate(batches):
-                is_last = number == len(batches) - 1
-                with contextlib.nullcontext() if is_last else accelerator.no_sync(session.model):
-                    with accelerator.autocast():
-                        loss = session.task.loss(session.model, batch.inputs)
-                    loss = loss * (batch.items / max(1, items))
-                    # gradients are averaged over the processes, so that each must count as many times
-                    accelerator.backward(loss * session.processes.count)
-                total = total + loss.detach().float()
-            return batches, total
-        except RuntimeError as error:
-            if not is_out_of_memory(error) or session.processes.count > 1:
-                raise
-            largest = max(batch.examples for batch in session.training_batches(rows, position.parts))
-            _make_room(session, position, largest, ctx)
+            return _gradients(session, rows, position.parts)
+        except NoRoom as error:
+            largest = error.rows
+        make_room(session, position, largest, ctx)  # here, where the failed attempt is no longer held
 
 
-def _make_room(session: Session, position: Position, largest: int, ctx: JobContext) -> None:
-    """Halve the batches after a lack of memory. Raises :class:`UserError` when that is not wanted or not possible."""
-    import torch
+def _gradients(session: Session, rows: StepRows, parts: int) -> tuple[Sequence[Batch], torch.Tensor]:
+    """Gradients of the mean loss over all items of one optimizer step, those of all its batches and processes.
 
-    session.optimizer.zero_grad()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if largest <= 1:
-        raise UserError(
-            "The memory is not enough for a single row of this data.",
-            "Lower training.max_length, choose bf16 precision or a smaller model, or let fewer parameters train.",
-        )
-    if session.config.on_out_of_memory != "halve":
-        raise UserError(
-            "The memory is not enough for {rows} rows at once.",
-            "Halve training.batch_size and double training.gradient_accumulation, which gives the same result, or set "
-            "training.on_out_of_memory to halve. The last checkpoint is kept.",
-            rows=largest,
-        )
-    position.parts *= 2
-    ctx.warn(
-        "The memory is not enough for {rows} rows at once; from here on each batch is done in {parts} parts, which "
-        "gives the same result.",
-        rows=largest,
-        parts=position.parts,
-    )
+    Returns the batches and this process's part of the loss. Raises :class:`NoRoom`.
+    """
+    accelerator = session.accelerator
+    with noticing(session, max(math.ceil(len(batch) / parts) for batch in rows.batches)):
+        batches = session.training_batches(rows, parts)
+    items = sum(batch.items for batch in batches)
+    if session.processes.count > 1:
+        items = int(accelerator.reduce(_on_device(session, items)))
+    total: Any = 0.0
+    for number, batch in enumerate(batches):
+        is_last = number == len(batches) - 1
+        with (
+            noticing(session, batch.examples),
+            contextlib.nullcontext() if is_last else accelerator.no_sync(session.model),
+        ):
+            with accelerator.autocast():
+                loss = session.task.loss(session.model, batch.inputs)
+            loss = loss * (batch.items / max(1, items))
+            # gradients are averaged over the processes, so that each must count as many times
+            accelerator.backward(loss * session.processes.count)
+        total = total + loss.detach().float()
+    return batches, total
 
 
 def _on_device(session: Session, value: float) -> torch.Tensor:
@@ -299,7 +291,7 @@ def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
     if folder is None:
         position = Position(data=session.fingerprint)
     else:
-        position = load_checkpoint(folder, session.loaded.model, session.optimizer)
+        position = load_checkpoint(folder, session.loaded.model, session.optimizer, session.adapter)
         if position.data not in ("", session.fingerprint):
             ctx.warn("The data is no longer what this run began with; it goes on with the data as it is now.")
         position.data = session.fingerprint
@@ -351,6 +343,8 @@ def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext)
         session.optimizer,
         keep=session.config.keep_checkpoints,
         also=position.best_step if session.config.keep_best and position.best_value is not None else None,
+        adapter=session.adapter,
+        base=session.recipe.model,
     )
     ctx.emit(CheckpointSaved(step=position.step, path=str(path)))
 

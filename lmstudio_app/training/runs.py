@@ -4,6 +4,7 @@ recipe.yaml     what was asked for
 events.jsonl    what happened, one event a line, only ever appended to
 checkpoints/    step-00000123/: what a resume needs
 final/          the trained model, ready to load
+adapter/        of a LoRA run: the adapters alone, as peft loads them onto the model they were trained on
 tensorboard/    the curves once more, for TensorBoard
 about.json      title, tags and notes
 process.json    who is writing, while somebody is
@@ -32,11 +33,11 @@ from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.summaries import FINAL, RECIPE, RunSummary, list_runs, summarize_run
 
 __all__ = [
-    "CHECKPOINTS", "EVENTS", "FINAL", "PROCESS", "RECIPE", "RunFolder", "RunSummary", "create_run", "is_running",
-    "list_runs", "read_events", "reopen_run", "summarize_run",
+    "ADAPTER", "CHECKPOINTS", "EVENTS", "FINAL", "PROCESS", "RECIPE", "RunFolder", "RunSummary", "create_run",
+    "is_running", "list_runs", "read_events", "reopen_run", "summarize_run",
 ]  # fmt: skip
 
-CHECKPOINTS = "checkpoints"
+CHECKPOINTS, ADAPTER = "checkpoints", "adapter"
 
 
 class RunFolder:

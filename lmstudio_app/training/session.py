@@ -69,6 +69,8 @@ class Session:
     train_rows: EncodedRows
     eval_rows: EncodedRows
     stages: tuple[frozenset[str], ...]
+    adapter: Any = None  # the peft.PeftModel around loaded.model, where the strategy adds parameters
+    evaluation_parts: int = 1  # into which a batch of the evaluation is cut, for want of memory
     stage: int = 0
     trainable_parameters: int = 0
 
@@ -132,14 +134,19 @@ class Session:
                 found.append(self._batch(self.train_rows, piece, random))
         return found
 
+    @property
+    def evaluation_size(self) -> int:
+        """Rows of a batch in an evaluation: without gradients four times the training's fit."""
+        return max(1, self.config.batch_size * 4 // self.evaluation_parts)
+
     def evaluation_batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """The evaluation set by length, without gradients four times the training's batch fits; with ``rows``."""
+        """The evaluation set by length, with ``rows``."""
         import numpy as np
         import torch
 
-        size = self.config.batch_size * 4
         tokens = self.config.batch_tokens * 4
-        for number, rows in enumerate(sorted_batches(self.eval_rows.lengths, size, tokens)):
+        tokens = max(1, tokens // self.evaluation_parts) if tokens else 0
+        for number, rows in enumerate(sorted_batches(self.eval_rows.lengths, self.evaluation_size, tokens)):
             # masks and the like are the same in every evaluation, so that two can be compared
             random = np.random.Generator(np.random.PCG64([self.config.seed, _EVALUATION, number]))
             batch = self._batch(self.eval_rows, rows, random)
@@ -205,13 +212,14 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
     eval_rows = encode_rows(splits.eval, task, setup, ctx)
 
     accelerator = make_accelerator(config)
+    adapter = strategy.adapt(loaded.model, recipe.strategy) if strategy.adapt else None
     stages = tuple(strategy.stages(loaded.model, recipe.strategy))
     train_only(loaded.model, frozenset().union(*stages), strategy)  # so that the optimizer knows all that ever trains
     optimizer = make_optimizer(loaded.model, config, strategy.rates(loaded.model, recipe.strategy))
     model, _ = accelerator.prepare(loaded.model, optimizer)
     return Session(
         recipe, task, strategy, loaded, setup, model, optimizer, accelerator, processes,
-        splits, train_rows, eval_rows, stages,
+        splits, train_rows, eval_rows, stages, adapter,
     )  # fmt: skip
 
 

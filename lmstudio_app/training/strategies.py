@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.options import check_options, option
+from lmstudio_app.training import lora
+from lmstudio_app.training.layers import (
+    BETWEEN,
+    EMBEDDINGS,
+    HEAD,
+    LAYER,
+    fixed_parameters,
+    head_modules,
+    layer_groups,
+    stacks,
+)
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-def backbone_prefix(model: nn.Module) -> str:
-    """``"bert."`` for a BERT with a head: the attribute under which transformers keeps the pretrained part."""
-    prefix = getattr(model, "base_model_prefix", "")
-    return f"{prefix}." if prefix and hasattr(model, prefix) else ""
 
 
 @dataclass(frozen=True)
@@ -28,12 +33,50 @@ class StrategyConfig:
         "Strategy",
         "Which parts of the model may change.",
         basic=True,
-        choices=("full", "frozen_backbone"),
+        choices=("frozen_backbone", "layer_by_layer", "full", "lora"),
     )
+    layers: int = option(
+        0, "Layers", "How many layers train in the end, counted from the top; 0: all, and the embeddings last.",
+        basic=True, minimum=0, maximum=1000, only=("layer_by_layer",),
+    )  # fmt: skip
     unfreeze_every: int = option(
         0, "Unfreeze every", "Optimizer steps after which one more layer begins to train; 0: an epoch.",
         minimum=0, only=("layer_by_layer",),
     )  # fmt: skip
+    layer_decay: float = option(
+        0.9,
+        "Rate decay",
+        "Each layer learns this many times as fast as the one above it; 1: all the same.",
+        minimum=0.01,
+        maximum=1.0,
+        only=("layer_by_layer",),
+    )
+    rank: int = option(
+        8, "Rank", "Width of each adapter. A larger one can learn more and has more parameters.",
+        basic=True, minimum=1, maximum=1024, only=("lora",),
+    )  # fmt: skip
+    alpha: float = option(
+        16.0, "Alpha", "The adapters' output is multiplied by alpha / rank.",
+        minimum=0.01, maximum=4096, only=("lora",),
+    )  # fmt: skip
+    dropout: float = option(
+        0.05, "Adapter dropout", "Share of an adapter's input that is blanked at random while training.",
+        minimum=0.0, maximum=0.9, only=("lora",),
+    )  # fmt: skip
+    target_modules: str = option(
+        "auto",
+        "Adapted parts",
+        "auto: the attention's projections (query, key, value, output). all-linear: the feed-forward parts too. Or "
+        "names of the model's modules, as query,value.",
+        only=("lora",),
+    )
+    merge: bool = option(
+        True,
+        "Merge",
+        "The finished model has the adapters added into its weights and needs nothing else. Off: it holds the adapters "
+        "alone, and needs the model they were trained on.",
+        only=("lora",),
+    )
 
     def __post_init__(self) -> None:
         check_options(self, "strategy")
@@ -44,8 +87,9 @@ class Strategy:
     """``stages(model, config)`` names the parameters that train in each stage, one after the other.
 
     A stage lasts ``unfreeze_every`` optimizer steps (0: an epoch), the last one to the end. ``rates(model, config)``
-    gives factors of the learning rate by parameter name; those not named have 1. ``frozen_backbone_eval`` keeps dropout
-    off in the backbone, which then gives the same features every epoch.
+    gives factors of the learning rate by parameter name; those not named have 1. ``quiet_when_frozen`` keeps dropout
+    off where nothing trains (see :func:`train_only`). ``adapt(model, config)`` puts new parameters into the model
+    before all that, and returns the ``peft.PeftModel`` that knows them.
     """
 
     name: str
@@ -53,16 +97,17 @@ class Strategy:
     help: str
     stages: Callable[[nn.Module, StrategyConfig], Sequence[frozenset[str]]]
     rates: Callable[[nn.Module, StrategyConfig], Mapping[str, float]] = lambda model, config: {}
-    frozen_backbone_eval: bool = False
+    quiet_when_frozen: bool = False
+    adapt: Callable[[nn.Module, StrategyConfig], Any] | None = None
 
 
 def _everything(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
-    return [frozenset(name for name, _ in model.named_parameters())]
+    return [frozenset(name for name, _ in model.named_parameters()) - fixed_parameters(model)]
 
 
 def _task_parameters(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
-    prefix = backbone_prefix(model)
-    names = frozenset(name for name, _ in model.named_parameters() if prefix and not name.startswith(prefix))
+    heads = head_modules(model)
+    names = frozenset(name for name, _ in model.named_parameters() if name.partition(".")[0] in heads)
     if not names:
         raise UserError(
             "This model has no parameters of its own for the task, so a frozen backbone leaves nothing to train.",
@@ -71,14 +116,72 @@ def _task_parameters(model: nn.Module, config: StrategyConfig) -> list[frozenset
     return [names]
 
 
+def unfreezing_order(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
+    """What begins to train in each stage: the head with what lies above the layers, then one layer after the other.
+
+    From the top; in an encoder-decoder through the decoder first. What lies above the encoder's layers goes with the
+    uppermost of them. Gradual unfreezing: Howard and Ruder 2018, https://arxiv.org/abs/1801.06146.
+    """
+    fixed = fixed_parameters(model)
+    waiting: set[str] = set()  # goes with the next layer below
+    order: list[set[str]] = [set()]
+    embeddings: set[str] = set()
+    for group in reversed(layer_groups(model)):
+        if group.kind == EMBEDDINGS:
+            embeddings |= set(group.names)
+        elif group.kind == LAYER:
+            order.append(set(group.names) | waiting)
+            waiting = set()
+        elif group.kind == HEAD or len(order) == 1:
+            order[0] |= set(group.names)
+        elif group.kind == BETWEEN:
+            waiting |= set(group.names)
+    order = order[: config.layers + 1] if config.layers else [*order, embeddings]
+    return [frozenset(names - fixed) for names in order if names - fixed]
+
+
+def _layer_by_layer(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
+    stages: list[frozenset[str]] = []
+    for names in unfreezing_order(model, config):
+        stages.append(names | (stages[-1] if stages else frozenset()))
+    return stages
+
+
+def _layer_rates(model: nn.Module, config: StrategyConfig) -> dict[str, float]:
+    """Discriminative fine-tuning (Howard and Ruder 2018): a factor for every layer that one goes down."""
+    order = unfreezing_order(model, config)
+    return {name: config.layer_decay**depth for depth, names in enumerate(order) for name in names}
+
+
+def _adapters(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
+    return [frozenset(name for name, _ in model.named_parameters() if lora.is_adapter(name))]
+
+
 STRATEGIES: tuple[Strategy, ...] = (
-    Strategy("full", "Everything", "All weights train: the best result, the most memory and time.", _everything),
     Strategy(
         "frozen_backbone",
         "Frozen backbone",
         "The pretrained part stays as it is and only the task's new layer trains: fast, and hard to spoil.",
         _task_parameters,
-        frozen_backbone_eval=True,
+        quiet_when_frozen=True,
+    ),
+    Strategy(
+        "layer_by_layer",
+        "Layer by layer",
+        "The top trains first, then one layer more at a time, each slower than the one above: gentle with what the "
+        "model already knows.",
+        _layer_by_layer,
+        _layer_rates,
+        quiet_when_frozen=True,
+    ),
+    Strategy("full", "Everything", "All weights train: the best result, the most memory and time.", _everything),
+    Strategy(
+        "lora",
+        "LoRA",
+        "The weights stay as they are; small adapters beside them train, with the task's new layer: little memory, and "
+        "checkpoints of a few megabytes.",
+        _adapters,
+        adapt=lora.adapt,
     ),
 )
 
@@ -94,13 +197,37 @@ def find_strategy(name: str) -> Strategy:
 
 
 def train_only(model: nn.Module, names: frozenset[str], strategy: Strategy) -> int:
-    """Set ``requires_grad`` and the train/eval mode of ``model``; return how many parameters train."""
+    """Set ``requires_grad`` and the train/eval mode of ``model``; return how many parameters train.
+
+    Dropout is there to keep weights that learn from relying on each other. Where none learns it would only add noise to
+    the features that the part above is to learn from, so ``quiet_when_frozen`` keeps it off there, and a layer gets its
+    dropout together with its gradient.
+    """
     model.train()
-    prefix = backbone_prefix(model).rstrip(".")
-    if strategy.frozen_backbone_eval and prefix:
-        model.get_submodule(prefix).eval()
     count = 0
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in names)
         count += parameter.numel() if name in names else 0
+    if strategy.quiet_when_frozen:
+        _quieten(model)
     return count
+
+
+def _quieten(model: nn.Module) -> None:
+    """Eval mode for every module in which nothing trains.
+
+    What has no parameters goes with the module around it. The modules around the layers (whose own dropout is that of
+    the embeddings) go with the lowest layer.
+    """
+    holders: dict[str, nn.Module] = {}
+    for stack in stacks(model):
+        owner = stack.owner
+        while owner and owner not in holders:
+            holders[owner] = stack.layers[0]
+            owner = owner.rpartition(".")[0]
+    for path, module in model.named_modules():  # the outer ones first
+        if not path:
+            continue
+        parameters = list(holders.get(path, module).parameters())
+        parent = model.get_submodule(path.rpartition(".")[0])
+        module.training = any(p.requires_grad for p in parameters) if parameters else parent.training
