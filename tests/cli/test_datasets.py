@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lmstudio_app.cli import main
+from lmstudio_app.data.catalog import bundled_data_sets
 
 
 @pytest.fixture
@@ -30,8 +31,10 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 def test_list_names_every_bundled_set_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "list")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["NAME", "uci-sentiment", "uci-imdb", "uci-amazon"]
-    assert "CC BY 4.0" in out
+    names = [line.split()[0] for line in out.splitlines()]
+    assert names == ["NAME", *bundled_data_sets()]
+    assert names[1:4] == ["uci-sentiment", "uci-imdb", "uci-amazon"]
+    assert all(licence in out for licence in ("CC BY 4.0", "CC BY-SA 4.0", "CC BY 2.0 FR", "Apache-2.0"))
     entries = json.loads(run(capsys, "list", "--json")[1])
     assert entries[0]["rows"] == 2000
     assert "KDD 2015" in entries[0]["attribution"]
