@@ -74,6 +74,11 @@ class _Content:
     mean_length: float  # characters
     rows: int
     form: str = ""  # "messages" or "answers", if its values can be read as such
+    is_number: bool = False
+
+    @property
+    def is_text(self) -> bool:
+        return not self.form and not self.is_number
 
     @property
     def is_label(self) -> bool:
@@ -90,7 +95,8 @@ def _look(dataset: Dataset, names: Sequence[str]) -> dict[str, _Content]:
     for name in names:
         values = [str(value) for value in sample[name] if value is not None and str(value).strip()]
         length = sum(map(len, values)) / len(values) if values else 0.0
-        found[name] = _Content(len(set(values)), length, len(values), _form(values[:_READ]))
+        is_number = not str(dataset.features[name].dtype).endswith("string")
+        found[name] = _Content(len(set(values)), length, len(values), _form(values[:_READ]), is_number)
     return found
 
 
@@ -132,7 +138,7 @@ def _by_content(spec: ColumnSpec, free: Sequence[str], content: Mapping[str, _Co
 
 def _longest(names: Sequence[str], content: Mapping[str, _Content]) -> list[str]:
     """The columns that hold texts, the longest texts first; the ones in which all rows are equal only if need be."""
-    texts = [name for name in names if content[name].mean_length > 0 and not content[name].form]
+    texts = [name for name in names if content[name].mean_length > 0 and content[name].is_text]
     several = [name for name in texts if content[name].distinct > 1]
     return sorted(several or texts, key=lambda name: -content[name].mean_length)
 
@@ -186,7 +192,7 @@ def guess_columns(table: Dataset | Sequence[str], wanted: Sequence[ColumnSpec]) 
         if spec.type == "text" and len(texts) > 1 and column is not None:  # in the order of the file
             longest = _longest([name for name in free if name in content], content)[: len(texts)]
             column = min(longest, key=free.index)
-        if column is None and spec.type in ("text", "document") and len(free) == 1 and not spec.role:
+        if column is None and len(names) == 1 and free and spec.type in ("text", "document") and not spec.role:
             column = free[0]
         if column is not None:
             found[spec.name] = column
