@@ -6,14 +6,29 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.tasks.bert_pretraining import BERT_PRETRAINING
+from lmstudio_app.tasks.causal_lm import CAUSAL_LM
+from lmstudio_app.tasks.chat import CHAT
 from lmstudio_app.tasks.classification import CLASSIFICATION
+from lmstudio_app.tasks.masked_lm import MASKED_LM
 from lmstudio_app.tasks.outputs import Label
+from lmstudio_app.tasks.question_answering import QUESTION_ANSWERING
 from lmstudio_app.tasks.sentiment import SENTIMENT
 from lmstudio_app.tasks.summarization import SUMMARIZATION
 from lmstudio_app.tasks.task import Prediction, Task
 from lmstudio_app.tasks.translation import TRANSLATION
 
-TASKS: tuple[Task, ...] = (SENTIMENT, CLASSIFICATION, TRANSLATION, SUMMARIZATION)
+TASKS: tuple[Task, ...] = (
+    SENTIMENT,
+    CLASSIFICATION,
+    TRANSLATION,
+    SUMMARIZATION,
+    QUESTION_ANSWERING,
+    CHAT,
+    MASKED_LM,
+    BERT_PRETRAINING,
+    CAUSAL_LM,
+)
 # what a model can be asked, in the order of the tasks that teach it
 PREDICTIONS: tuple[Prediction, ...] = tuple(
     {prediction.name: prediction for task in TASKS for prediction in task.predictions}.values()

@@ -1,0 +1,73 @@
+"""Rows through a model: read ahead, sorted by length, and given back in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lmstudio_app.data.batching import sorted_batches
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
+
+if TYPE_CHECKING:
+    from lmstudio_app.models.loading import LoadedModel
+
+T = TypeVar("T")
+R = TypeVar("R")
+_WINDOW = 16  # batches that are read ahead
+
+
+def stream_rows(
+    rows: Iterable[Mapping[str, Any]],
+    batch_size: int,
+    ctx: JobContext,
+    prepare: Callable[[Mapping[str, Any]], T],
+    length: Callable[[T], int],
+    run: Callable[[Sequence[T]], Sequence[R]],
+) -> Iterator[R]:
+    """Yield what ``run`` makes of each prepared row, in the rows' order; a file of any size streams.
+
+    ``run`` gets at most ``batch_size`` rows of similar length.
+    """
+    import numpy as np
+
+    source = iter(rows)
+    while window := list(islice(source, batch_size * _WINDOW)):
+        prepared = []
+        for row in window:
+            ctx.check()
+            prepared.append(prepare(row))
+        results: dict[int, R] = {}
+        for batch in sorted_batches(np.array([length(item) for item in prepared]), batch_size):
+            ctx.check()
+            for index, result in zip(batch.tolist(), run([prepared[index] for index in batch]), strict=True):
+                results[index] = result
+        yield from (results[index] for index in range(len(window)))
+
+
+def row_text(row: Mapping[str, Any], name: str = "text") -> str:
+    """The text of a row. Raises :class:`UserError` when it has none."""
+    text = row.get(name)
+    if not isinstance(text, str):
+        raise UserError(
+            "A row has no {name}: {row}.", 'Each row needs {{"{name}": …}}.', name=name, row=str(dict(row))[:120]
+        )
+    # JSON can hold half a character, and no tokenizer takes one
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def longest_text(loaded: LoadedModel) -> int:
+    """Tokens that the model can read."""
+    return int(min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, loaded.tokenizer.model_max_length))
+
+
+def token_text(tokenizer: Any, token: int) -> str:
+    """A single token for people: with the space that it begins with, and with ``##`` where it goes on with a word."""
+    piece = str(tokenizer.convert_ids_to_tokens(token))
+    if token in tokenizer.all_special_ids or piece.startswith("##"):
+        return piece
+    if piece.startswith("▁"):  # a sentencepiece alone loses its space when it is decoded
+        return piece.replace("▁", " ")
+    return str(tokenizer.decode([token], clean_up_tokenization_spaces=False))
