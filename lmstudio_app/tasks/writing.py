@@ -40,9 +40,9 @@ def generate_texts(
 ) -> list[str]:
     """What an encoder-decoder writes for each prompt, in the prompts' order.
 
-    Prompts of similar length go through the model together. With ``longest_ratio`` a text has at most so many times
-    the tokens of the longest source of its batch. All prompts have decoder prefixes of one length. A batch for which
-    there is no memory is halved. Raises :class:`UserError` for a model that is no encoder-decoder with a language model head.
+    Prompts of similar length go through the model together; a batch for which there is no memory is halved. With
+    ``longest_ratio`` a text has at most so many times the tokens of the longest source of its batch. All prompts have
+    decoder prefixes of one length. Raises :class:`UserError` for a model without a decoder that writes.
     """
     import numpy as np
     import torch
