@@ -27,7 +27,7 @@ from lmstudio_app.training.checkpoints import (
     set_aside,
 )
 from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_best
-from lmstudio_app.training.memory import NoRoom, make_room, noticing
+from lmstudio_app.training.memory import BatchTooLarge, NoRoom, make_room, noticing
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.runs import ADAPTER, RunFolder, create_run, reopen_run
@@ -40,11 +40,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """Train ``recipe`` into ``run_folder`` (None: a new one); or go on with the run there (``resume``)."""
+    """Train ``recipe`` into ``run_folder`` (None: a new one); or go on with the run there (``resume``).
+
+    ``parts``: every batch is done in at least so many parts, which needs less memory and gives the same result.
+    """
 
     recipe: Recipe | None
     run_folder: Path | None = None
     resume: bool = False
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,16 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
         saved = None if run.recipe.architecture is None else saved_tokenizer(run.checkpoints)
         session = prepare_session(run.recipe, ctx, processes, saved)
         position = _restore(session, run, ctx)
+        position.parts = max(position.parts, request.parts)
+        session.evaluation_parts = max(session.evaluation_parts, request.parts)
         try:
             with freed_memory_kept():
                 evaluations = _train(session, run, position, ctx)
         except Cancelled:
             _save(session, run, position, ctx)
+            raise
+        except BatchTooLarge as error:
+            error.run_folder = run.path
             raise
         evaluation = take_best(session, run, position, evaluations, ctx)  # the last checkpoint keeps the last weights
         is_cut_short = processes.share(lambda: ctx.stopping and position.step < session.total_steps)

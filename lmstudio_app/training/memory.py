@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmstudio_app.errors import UserError, is_out_of_memory
@@ -24,6 +25,13 @@ class NoRoom(Exception):
     def __init__(self, rows: int) -> None:
         self.rows = rows
         super().__init__(f"out of memory with {rows} rows")
+
+
+class BatchTooLarge(UserError):
+    """A batch found no memory, and halving it was not wanted: the run can go on in ``2 * parts`` parts a batch."""
+
+    parts = 1
+    run_folder: Path | None = None
 
 
 @contextlib.contextmanager
@@ -47,12 +55,14 @@ def make_room(session: Session, position: Position, rows: int, ctx: JobContext) 
             "Lower training.max_length, choose bf16 precision or a smaller model, or let fewer parameters train.",
         )
     if session.config.on_out_of_memory != "halve":
-        raise UserError(
+        problem = BatchTooLarge(
             "The memory is not enough for {rows} rows at once.",
             "Halve training.batch_size and double training.gradient_accumulation, which gives the same result, or set "
             "training.on_out_of_memory to halve. The last checkpoint is kept.",
             rows=rows,
         )
+        problem.parts = position.parts
+        raise problem
     position.parts *= 2
     ctx.warn(
         "The memory is not enough for {rows} rows at once; from here on each batch is done in {parts} parts, which "
@@ -72,11 +82,13 @@ def make_room_to_evaluate(session: Session, ctx: JobContext) -> None:
             "Lower training.max_length, or choose bf16 precision or a smaller model. The last checkpoint is kept.",
         )
     if session.config.on_out_of_memory != "halve":
-        raise UserError(
+        problem = BatchTooLarge(
             "The memory is not enough to evaluate {rows} rows at once.",
             "Halve training.batch_size, or set training.on_out_of_memory to halve. The last checkpoint is kept.",
             rows=rows,
         )
+        problem.parts = session.evaluation_parts
+        raise problem
     session.evaluation_parts *= 2
     ctx.warn("The memory is not enough to evaluate {rows} rows at once; from here on they are half as many.", rows=rows)
 
