@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 
 from lmstudio_app.cli import main
 from lmstudio_app.data.catalog import bundled_data_sets
+from lmstudio_app.data.columns import ColumnSpec
+from lmstudio_app.tasks.sentiment import SENTIMENT
 
 
 @pytest.fixture
@@ -114,3 +117,51 @@ def test_list_needs_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_report_says_what_a_training_would_get(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    lines = [f"text number {at},{at % 2}" for at in range(40)]
+    path.write_text("\n".join(["remark,liked", *lines, ",1"]) + "\n")
+    code, out, _ = run(capsys, "report", str(path), "--column", "text=remark", "--eval-fraction", "0.25")
+    assert code == 0
+    assert "columns: remark -> text, liked -> label" in out
+    assert "41 rows read, 30 for training, 10 for evaluation" in out
+    assert "0: 15 for training, 5 for evaluation" in out
+    assert "Rows without a value in remark, left out: 1 (line 42)." in out
+    values = json.loads(run(capsys, "report", str(path), "--limit", "20", "--json")[1])
+    assert (values["train_rows"], values["eval_rows"], values["limited"]) == (18, 2, 20)
+    code, _, err = run(capsys, "report", str(path), "--column", "remark")
+    assert code == 2
+    assert "names no column" in err
+
+
+def test_aligned_files_are_previewed_and_reported(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (ColumnSpec("source", "Source", ""), ColumnSpec("target", "Target", ""))
+    monkeypatch.setattr("lmstudio_app.tasks.TASKS", (replace(SENTIMENT, name="pairs", columns=columns),))
+    files = [tmp_path / "a.en", tmp_path / "a.de"]
+    for path, word in zip(files, ("Sentence", "Satz"), strict=True):
+        path.write_text("".join(f"{word} {at}\n" for at in range(20)))
+    names = [str(path) for path in files]
+    _, out, _ = run(capsys, "preview", *names, "--aligned", "--task", "pairs", "--rows", "1")
+    assert "source (string)  -> source" in out
+    assert "Satz 0" in out
+    _, out, _ = run(capsys, "report", *names, "--aligned", "--task", "pairs")
+    assert "20 rows read, 18 for training, 2 for evaluation" in out
+    code, _, err = run(capsys, "report", names[0], "--aligned", "--task", "pairs")
+    assert code == 2
+    assert "two files, not 1" in err
+
+
+def test_running_text_is_reported_in_documents(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (ColumnSpec("text", "Text", "", type="document"),)
+    monkeypatch.setattr("lmstudio_app.tasks.TASKS", (replace(SENTIMENT, name="book", columns=columns),))
+    path = tmp_path / "book.txt"
+    path.write_text("\n\n".join(f"one {at}\ntwo {at}" for at in range(10)))
+    _, out, _ = run(capsys, "report", str(path), "--task", "book")
+    assert "training: 9 documents, 36 words" in out
+    assert "evaluation: 1 documents, 4 words" in out

@@ -138,12 +138,6 @@ class DataForm(QWidget):
         self.fraction.setKeyboardTracking(False)
         self.fraction.valueChanged.connect(self.split_changed)
         self._fraction_label = self._row(row + 1, self.tr("Keep for it"), self.fraction, tip)
-        self.deduplicate = QCheckBox(self.tr("Leave out duplicates"), self._card)
-        self.deduplicate.setToolTip(
-            self.tr("Keep one row of each text, and learn from none that is in the evaluation data")
-        )
-        self.deduplicate.setAccessibleName(self.deduplicate.text())
-        self.deduplicate.toggled.connect(self.split_changed)
         tip = self.tr(
             "For a quick try of large data: so many rows are used, spread evenly over all of it (of running text the "
             "first ones). 0 takes all."
@@ -161,6 +155,12 @@ class DataForm(QWidget):
         self.limit.setKeyboardTracking(False)
         self.limit.valueChanged.connect(self.split_changed)
         self._row(row + 2, self.tr("Use at most"), self.limit, tip)
+        self.deduplicate = QCheckBox(self.tr("Leave out duplicates"), self._card)
+        self.deduplicate.setToolTip(
+            self.tr("Keep one row of each text, and learn from none that is in the evaluation data")
+        )
+        self.deduplicate.setAccessibleName(self.deduplicate.text())
+        self.deduplicate.toggled.connect(self.split_changed)
         self._grid.addWidget(self.deduplicate, row + 3, 1)
 
     def set_split(self, fraction: float, *, deduplicate: bool, limit: int) -> None:
