@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, StepLogged
+from lmstudio_app.gui.sample_history import SampleHistory
+from lmstudio_app.training.summaries import lower_is_better, main_metric
 
 Array = NDArray[np.float64]
 
@@ -52,10 +54,18 @@ class _Table:
 
 @dataclass
 class RunCurves:
-    """Everything the charts, the figures and the results show of a run."""
+    """Everything the charts, the figures and the results show of a run.
 
+    ``task`` names the metric that counts. Only the last of the ``evaluations`` and ``best`` have their details; what
+    the model wrote at the others is in ``samples``.
+    """
+
+    task: str = ""
     steps: _Table = field(default_factory=lambda: _Table(STEP_COLUMNS))
     evaluations: list[Evaluated] = field(default_factory=list)
+    best: Evaluated | None = None  # by the metric that counts
+    samples: SampleHistory = field(default_factory=SampleHistory)
+    highest: dict[str, float] = field(default_factory=dict)  # of each metric, over all evaluations
     checkpoints: list[int] = field(default_factory=list)
     last_step: StepLogged | None = None
     finished: Finished | None = None
@@ -76,8 +86,7 @@ class RunCurves:
                     self.last_step, self.finished, self.failed = event, None, None
                     self.steps.append(tuple(float(getattr(event, name)) for name in STEP_COLUMNS))
                 case Evaluated():
-                    self.evaluations = [e for e in self.evaluations if e.step < event.step]
-                    self.evaluations.append(event)
+                    self._take_evaluation(event)
                 case CheckpointSaved():
                     self.checkpoints = [s for s in self.checkpoints if s < event.step]
                     self.checkpoints.append(event.step)
@@ -86,9 +95,53 @@ class RunCurves:
                 case Failed():
                     self.failed = event
 
+    def _take_evaluation(self, event: Evaluated) -> None:
+        if self.evaluations and self.evaluations[-1].step >= event.step:
+            self.evaluations = [e for e in self.evaluations if e.step < event.step]
+        if self.evaluations and self.evaluations[-1].details:
+            self.evaluations[-1] = replace(self.evaluations[-1], details={})
+        self.evaluations.append(event)
+        self.samples.rewind(event.step)
+        self.samples.add(event.step, event.details.get("samples") or ())
+        for name, value in event.metrics.items():
+            if np.isfinite(value):
+                self.highest[name] = max(value, self.highest.get(name, value))
+        if self.best is None or self.best.step >= event.step:
+            self.best = functools.reduce(self._better, self.evaluations, None)
+        else:
+            self.best = self._better(self.best, event)
+
+    def _better(self, best: Evaluated | None, event: Evaluated) -> Evaluated | None:
+        """As the loop judges it: a later one must be truly better, and a number."""
+        value = event.metrics.get(self.main_metric)
+        if value is None or not np.isfinite(value):
+            return best
+        before = best.metrics.get(self.main_metric) if best is not None else None
+        if before is None or (value < before if lower_is_better(self.main_metric) else value > before):
+            return event
+        return best
+
+    @property
+    def main_metric(self) -> str:
+        """The metric that counts for the task, once one was reported."""
+        return main_metric(self.task, self.evaluations[-1].metrics) if self.evaluations else ""
+
+    @property
+    def outcome(self) -> Evaluated | None:
+        """The evaluation of the model that the run has left: the last, or the best where that is what was kept."""
+        last = self.evaluations[-1] if self.evaluations else None
+        if self.finished is not None and self.best is not None:
+            kept = self.finished.result.get("metrics")
+            if last is not None and kept != last.metrics and kept == self.best.metrics:
+                return self.best
+        return last
+
     def _rewind(self, step: int) -> None:
         self.steps.truncate(step)
+        self.samples.rewind(step)
         self.evaluations = [e for e in self.evaluations if e.step < step]
+        if self.best is not None and self.best.step >= step:
+            self.best = functools.reduce(self._better, self.evaluations, None)
         self.checkpoints = [s for s in self.checkpoints if s < step]
 
     @property

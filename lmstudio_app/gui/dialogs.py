@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QWidget
@@ -15,10 +16,19 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.gui.text import error_texts
 
 
-class ErrorDialog(QMessageBox):
-    """One sentence, the remedy, and a button that copies the details for a report."""
+@dataclass(frozen=True)
+class Way:
+    """A way out of an error, as a button of its dialog."""
 
-    def __init__(self, error: UserError, parent: QWidget | None = None) -> None:
+    text: str
+    tip: str
+    go: Callable[[], None]
+
+
+class ErrorDialog(QMessageBox):
+    """One sentence, the remedy, a button that copies the details for a report, and perhaps one that mends it."""
+
+    def __init__(self, error: UserError, parent: QWidget | None = None, way: Way | None = None) -> None:
         super().__init__(parent)
         self.error = error
         message, remedy = error_texts(error)
@@ -35,6 +45,13 @@ class ErrorDialog(QMessageBox):
         self.copy_button.setToolTip(self.tr("Copy a technical description, for a bug report"))
         self.copy_button.clicked.disconnect()  # the box would close
         self.copy_button.clicked.connect(self._on_copy)
+        self.way_button = None
+        if way is not None:
+            self.way_button = self.addButton(way.text, QMessageBox.ButtonRole.AcceptRole)
+            self.way_button.setToolTip(way.tip)
+            self.way_button.setAccessibleDescription(way.tip)
+            self.way_button.clicked.connect(lambda: way.go())
+            self.setDefaultButton(self.way_button)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowModality(Qt.WindowModality.NonModal)
 
@@ -54,14 +71,14 @@ class ErrorDialog(QMessageBox):
         self.copy_button.setText(self.tr("Copied"))
 
 
-def show_error(parent: QWidget | None, error: UserError) -> ErrorDialog:
+def show_error(parent: QWidget | None, error: UserError, way: Way | None = None) -> ErrorDialog:
     """Open the dialog of an error; one that is already open for the same error or sentence is raised."""
     owner = parent.window() if parent is not None else None
     for dialog in owner.findChildren(ErrorDialog) if owner is not None else []:
         if dialog.isVisible() and (dialog.error is error or dialog.error.message == error.message):
             dialog.raise_()
             return dialog
-    dialog = ErrorDialog(error, owner)
+    dialog = ErrorDialog(error, owner, way)
     dialog.show()
     return dialog
 

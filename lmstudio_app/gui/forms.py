@@ -1,55 +1,88 @@
 """Forms made from dataclasses: one editor a field, chosen by the field's type and its metadata.
 
-The metadata are those of :func:`lmstudio_app.training.recipe.option`: ``title``, ``help``, ``basic`` (shown
-first; the others are folded under "Advanced"), ``minimum``, ``maximum``, ``choices``. Fields without a
-``title`` are left out. Titles and help lines are translated in the context ``recipe``.
+The metadata are those of :func:`lmstudio_app.options.option`: ``title``, ``help``, ``basic`` (shown first; the others
+are folded under "Advanced"), ``minimum``, ``maximum``, ``choices``, ``only``. Fields without a ``title`` are left out.
+Titles and help lines are translated in the context ``recipe``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QCoreApplication, QEvent, QTimer, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QGridLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.field_editors import Editor, make_editor, translate
 from lmstudio_app.gui.widgets.disclosure import Disclosure
-from lmstudio_app.gui.widgets.number_edit import FloatEdit, IntegerEdit
-from lmstudio_app.gui.widgets.scaled_label import Hint
+from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
 
-ChoiceTitles = Mapping[str, Mapping[str, tuple[str, str]]]  # field -> choice -> (title, help)
+ChoiceTitles = Mapping[str, Mapping[str, tuple[str, str]]]  # section.field -> choice -> (title, help)
 
 
 @dataclass(frozen=True)
-class _Editor:
-    widget: QWidget
-    get: Callable[[], Any]
-    set: Callable[[Any], None]
+class _Field:
+    """``only`` are the values of the section's choice (see :meth:`DataclassForm._choice_of`) that it belongs to."""
+
+    editor: Editor
+    label: QLabel
+    hint: Hint
+    default: Any
+    only: tuple[str, ...] | None
+    is_basic: bool
+
+    def set_visible(self, visible: bool) -> None:
+        for widget in (self.label, self.editor.widget, self.hint):
+            widget.setVisible(visible)
 
 
-class _ChoiceEdit(QComboBox):
-    """A combo box that ignores the wheel unless it has the focus."""
+class _Section:
+    """The widgets of one dataclass: ``basic`` stands in the form itself, ``advanced`` in the part that is folded."""
 
-    def wheelEvent(self, event: Any) -> None:
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
+    def __init__(self, form: QWidget, folded: QWidget) -> None:
+        self.basic, self.advanced = QWidget(form), QWidget(folded)
+        self.headings = [Heading("", holder, scale=scale) for holder, scale in ((self.basic, 1.08), (self.advanced, 1))]
+        self.grids = [QGridLayout(), QGridLayout()]
+        for holder, heading, grid in zip((self.basic, self.advanced), self.headings, self.grids, strict=True):
+            layout = QVBoxLayout(holder)
+            layout.setContentsMargins(0, 0, 0, 0)
+            layout.setSpacing(theme.em(form, 0.35))
+            layout.addWidget(heading)
+            layout.addLayout(grid)
+            grid.setContentsMargins(0, 0, 0, 0)
+            grid.setHorizontalSpacing(theme.em(form, 0.6))
+            grid.setVerticalSpacing(theme.em(form, 0.15))
+            grid.setColumnStretch(0, 1)
+        self.fields: dict[str, _Field] = {}
 
+    def set_title(self, title: str) -> None:
+        for heading in self.headings:
+            heading.setText(title)
+            heading.setVisible(bool(title))
 
-def _translate(text: str) -> str:
-    return QCoreApplication.translate("recipe", text)
+    def clear(self) -> None:
+        for item in self.fields.values():
+            for widget in (item.label, item.editor.widget, item.hint):
+                widget.hide()
+                widget.deleteLater()
+        for grid in self.grids:
+            while grid.takeAt(0) is not None:
+                pass
+        self.fields = {}
 
 
 class DataclassForm(QWidget):
     """Edits the values of one or more dataclasses, which keep their own checks.
 
-    ``sections`` maps a name (``training``) to its class; values are addressed as ``training.epochs``.
+    ``sections`` maps a name (``training``) to its class; values are addressed as ``training.epochs``. A field that is a
+    dataclass itself becomes a section of its own (``architecture.tokenizer``). ``titles`` are headings of sections,
+    ``choices`` limits what a choice offers, ``recommended`` are values that stand for the dataclasses' defaults.
     """
 
     changed = Signal()
@@ -59,153 +92,233 @@ class DataclassForm(QWidget):
         sections: Mapping[str, type],
         choice_titles: ChoiceTitles | None = None,
         parent: QWidget | None = None,
+        *,
+        titles: Mapping[str, str] | None = None,
+        choices: Mapping[str, Sequence[str]] | None = None,
+        recommended: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(parent)
-        self._sections = dict(sections)
-        self._editors: dict[str, _Editor] = {}
-        self._defaults: dict[str, Any] = {}
+        self._classes: dict[str, type] = {}
+        self._sections: dict[str, _Section] = {}
         self._quiet = False
-        titles = choice_titles or {}
+        self._shown: frozenset[str] | None = None  # the fields that mean something now
+        self._choice_titles = dict(choice_titles or {})
+        self._choices = dict(choices or {})
+        self._recommended = dict(recommended or {})
         self._advanced = Disclosure(
             self.tr("Advanced"), self.tr("Settings whose defaults are right for most trainings"), self
         )
-        basic, advanced = QGridLayout(), QGridLayout(self._advanced.body)
-        for grid in (basic, advanced):
-            grid.setContentsMargins(0, 0, 0, 0)
-            grid.setHorizontalSpacing(theme.em(self, 0.6))
-            grid.setVerticalSpacing(theme.em(self, 0.15))
-            grid.setColumnStretch(0, 1)
-        for section, cls in self._sections.items():
-            hints = typing.get_type_hints(cls)
-            for item in dataclasses.fields(cls):
-                if "title" in item.metadata:
-                    name = f"{section}.{item.name}"
-                    grid = basic if item.metadata.get("basic") else advanced
-                    self._add_field(grid, name, item, hints[item.name], titles.get(name, {}))
-        self._grids = (basic, advanced)
-        shown_first = [e.widget for e in self._editors.values() if basic.indexOf(e.widget) >= 0]
-        if shown_first:
-            self.setTabOrder(shown_first[-1], self._advanced.button)
-        self._align()
+        folded = QVBoxLayout(self._advanced.body)
+        folded.setContentsMargins(0, 0, 0, 0)
+        folded.setSpacing(theme.em(self, 0.5))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
-        layout.addLayout(basic)
+        for name, cls in self._flatten(sections):
+            self._classes[name] = cls
+            section = self._sections[name] = _Section(self, self._advanced.body)
+            layout.addWidget(section.basic)
+            folded.addWidget(section.advanced)
+            section.set_title((titles or {}).get(name, ""))
+            self._fill(name)
         layout.addWidget(self._advanced)
         layout.addStretch(1)
-        self._advanced.setVisible(advanced.count() > 0)
+        self._settle()
 
-    def _align(self) -> None:
-        """The editors of both grids stand in one line."""
-        widest = max((editor.widget.sizeHint().width() for editor in self._editors.values()), default=0)
-        for grid in self._grids:
-            grid.setColumnMinimumWidth(1, max(widest, theme.characters(self, 19)))
+    def _flatten(self, sections: Mapping[str, type]) -> Iterator[tuple[str, type]]:
+        for name, cls in sections.items():
+            yield name, cls
+            hints = typing.get_type_hints(cls)
+            for item in dataclasses.fields(cls):
+                if dataclasses.is_dataclass(hints[item.name]):
+                    yield from self._flatten({f"{name}.{item.name}": hints[item.name]})
 
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_grids"):
-            QTimer.singleShot(0, self, self._align)  # the editors are told after the form
+    def _fill(self, name: str) -> None:
+        cls = self._classes[name]
+        hints = typing.get_type_hints(cls)
+        for item in dataclasses.fields(cls):
+            if "title" in item.metadata:
+                self._add_field(self._sections[name], f"{name}.{item.name}", item, hints[item.name])
 
-    @property
-    def advanced(self) -> Disclosure:
-        return self._advanced
-
-    def editor(self, name: str) -> QWidget:
-        """The widget that edits ``section.field``."""
-        return self._editors[name].widget
-
-    def values(self) -> dict[str, Any]:
-        return {name: editor.get() for name, editor in self._editors.items()}
-
-    def set_values(self, values: Mapping[str, Any]) -> None:
-        """Show the given values; unknown names and values that do not fit a field are passed over."""
-        self._quiet = True
-        for name, value in values.items():
-            if name in self._editors:
-                with contextlib.suppress(TypeError, ValueError, OverflowError):  # an old settings file
-                    self._editors[name].set(value)
-        self._quiet = False
-        self.changed.emit()
-
-    def reset(self) -> None:
-        self.set_values(self._defaults)
-
-    def is_default(self) -> bool:
-        return self.values() == self._defaults
-
-    def config(self, section: str) -> Any:
-        """The dataclass of a section. Raises the :class:`UserError` of its own checks."""
-        prefix = f"{section}."
-        values = {n.removeprefix(prefix): v for n, v in self.values().items() if n.startswith(prefix)}
-        return self._sections[section](**values)
-
-    def _add_field(
-        self,
-        grid: QGridLayout,
-        name: str,
-        item: dataclasses.Field[Any],
-        hint: Any,
-        choice_titles: Mapping[str, tuple[str, str]],
-    ) -> None:
-        title, help_line = _translate(item.metadata["title"]), _translate(item.metadata.get("help", ""))
-        editor = self._make_editor(item, hint, choice_titles)
-        self._editors[name] = editor
-        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()
-        self._defaults[name] = default
-        editor.set(default)
+    def _add_field(self, section: _Section, name: str, item: dataclasses.Field[Any], hint: Any) -> None:
+        title, help_line = translate(item.metadata["title"]), translate(item.metadata.get("help", ""))
+        is_basic = bool(item.metadata.get("basic"))
+        holder, grid = (section.basic, section.grids[0]) if is_basic else (section.advanced, section.grids[1])
+        editor = make_editor(
+            item, hint, holder, self._on_changed, self._choice_titles.get(name, {}), self._choices.get(name)
+        )
+        default = item.default if item.default is not dataclasses.MISSING else item.default_factory()  # type: ignore[misc]
+        with contextlib.suppress(ValueError):  # a choice that is not offered here: the first one is
+            editor.set(default)
+        with contextlib.suppress(TypeError, ValueError, OverflowError):  # not for this task's form
+            editor.set(self._recommended.get(name, default))
         widget = editor.widget
         widget.setObjectName(name)
         widget.setAccessibleName(title)
         widget.setAccessibleDescription(help_line)
         widget.setToolTip(help_line)
         row = grid.rowCount()
-        label = QLabel(title, self)
+        label = QLabel(title, holder)
         label.setToolTip(help_line)
         label.setBuddy(widget)
+        hint_label = Hint(help_line, holder)
+        hint_label.setContentsMargins(0, 0, 0, theme.em(self, 0.45))
         grid.addWidget(label, row, 0)
         grid.addWidget(widget, row, 1)
-        hint_label = Hint(help_line, self)
-        hint_label.setContentsMargins(0, 0, 0, theme.em(self, 0.45))
         grid.addWidget(hint_label, row + 1, 0, 1, 2)
+        only = item.metadata.get("only")
+        section.fields[name] = _Field(editor, label, hint_label, editor.get(), tuple(only) if only else None, is_basic)
 
-    def _make_editor(
-        self, item: dataclasses.Field[Any], hint: Any, choice_titles: Mapping[str, tuple[str, str]]
-    ) -> _Editor:
-        meta = item.metadata
-        if meta.get("choices"):
-            combo = _ChoiceEdit(self)
-            for choice in meta["choices"]:
-                title, tip = choice_titles.get(choice, (choice, ""))
-                combo.addItem(_translate(title), choice)
-                if tip:
-                    combo.setItemData(combo.count() - 1, _translate(tip), 3)  # Qt.ToolTipRole
-            combo.currentIndexChanged.connect(self._on_changed)
-            return _Editor(combo, combo.currentData, lambda value: combo.setCurrentIndex(_find(combo, value)))
-        if hint is bool:
-            box = QCheckBox(self)
-            box.toggled.connect(self._on_changed)
-            return _Editor(box, box.isChecked, lambda value: box.setChecked(bool(value)))
-        if hint is int:
-            spin = IntegerEdit(meta.get("minimum"), meta.get("maximum"), self)
-            spin.valueChanged.connect(self._on_changed)
-            return _Editor(spin, spin.value, lambda value: spin.setValue(int(value)))
-        if hint is float:
-            low, high = meta.get("minimum"), meta.get("maximum")
-            logarithmic = bool(low and high and low > 0 and high / low > 1e5)
-            number = FloatEdit(low, high, logarithmic=logarithmic, parent=self)
-            number.value_changed.connect(self._on_changed)
-            return _Editor(number, number.value, number.set_value)
-        line = QLineEdit(self)
-        line.textChanged.connect(self._on_changed)
-        return _Editor(line, line.text, lambda value: line.setText(str(value)))
+    def _settle(self) -> None:
+        """After fields have come or gone: what is shown, in one line, and in the keyboard's order."""
+        self._shown = None
+        self._show_fitting()
+        self._align()
+        fields = self._fields.values()
+        order = [field.editor.widget for field in fields if field.is_basic]
+        order.append(self._advanced.button)
+        order += [field.editor.widget for field in fields if not field.is_basic]
+        for first, second in itertools.pairwise(order):
+            self.setTabOrder(first, second)
+
+    @property
+    def _fields(self) -> dict[str, _Field]:
+        return {name: field for section in self._sections.values() for name, field in section.fields.items()}
+
+    def _align(self) -> None:
+        """The editors of all grids stand in one line."""
+        widths = [field.editor.widget.sizeHint().width() for field in self._fields.values()]
+        width = max([*widths, theme.characters(self, 19)])
+        for section in self._sections.values():
+            for grid in section.grids:
+                grid.setColumnMinimumWidth(1, width)
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_advanced"):
+            QTimer.singleShot(0, self, self._align)  # the editors are told after the form
+
+    # --- which fields are shown
+
+    def _choice_of(self, section: str) -> Any:
+        """The value on which the section's ``only`` depends: its field ``name``, else its first choice."""
+        fields = self._sections[section].fields
+        own = {item.name: item.metadata for item in dataclasses.fields(self._classes[section])}
+        key = "name" if "name" in own else next((name for name, meta in own.items() if meta.get("choices")), "")
+        field = fields.get(f"{section}.{key}")
+        return field.editor.get() if field is not None else None
+
+    def is_relevant(self, name: str) -> bool:
+        """Does this field mean anything beside the section's choice?"""
+        section = name.rpartition(".")[0]
+        only = self._sections[section].fields[name].only
+        return only is None or self._choice_of(section) in only
+
+    def _show_fitting(self) -> None:
+        relevant = frozenset(name for name in self._fields if self.is_relevant(name))
+        if relevant == self._shown:
+            return
+        self._shown = relevant
+        self.setUpdatesEnabled(False)  # all at once, so that nothing is seen in between
+        some_advanced = False
+        for section in self._sections.values():
+            shown = {True: 0, False: 0}
+            for name, field in section.fields.items():
+                field.set_visible(name in relevant)
+                shown[field.is_basic] += name in relevant
+            section.basic.setVisible(shown[True] > 0)
+            section.advanced.setVisible(shown[False] > 0)
+            some_advanced |= shown[False] > 0
+        self._advanced.setVisible(some_advanced)
+        self.setUpdatesEnabled(True)
+
+    # --- what others use
+
+    @property
+    def advanced(self) -> Disclosure:
+        return self._advanced
+
+    def replace_section(
+        self, name: str, cls: type, title: str = "", recommended: Mapping[str, Any] | None = None
+    ) -> None:
+        """Another dataclass for one section, and other recommended values for the whole form.
+
+        The section begins with its defaults; what the other sections hold stays. It emits no ``changed``.
+        """
+        self._recommended = dict(recommended or {})
+        self.setUpdatesEnabled(False)
+        self._quiet = True
+        section = self._sections[name]
+        section.clear()
+        self._classes[name] = cls
+        section.set_title(title)
+        self._fill(name)
+        for other in self._sections:
+            if other != name:
+                self._recommend(other)
+        self._quiet = False
+        self._settle()
+        self.setUpdatesEnabled(True)
+
+    def _recommend(self, section: str) -> None:
+        """New defaults for a section that stays."""
+        own = {f"{section}.{item.name}": item for item in dataclasses.fields(self._classes[section])}
+        fields = self._sections[section].fields
+        for name, field in fields.items():
+            value, before = field.editor.get(), own[name].default
+            with contextlib.suppress(TypeError, ValueError, OverflowError):
+                field.editor.set(self._recommended.get(name, before))
+            fields[name] = dataclasses.replace(field, default=field.editor.get())
+            field.editor.set(value)
+
+    def add_below(self, section: str, widget: QWidget) -> None:
+        """Put a widget of one's own below the first fields of a section."""
+        layout = self._sections[section].basic.layout()
+        assert layout is not None
+        layout.addWidget(widget)
+
+    def editor(self, name: str) -> QWidget:
+        """The widget that edits ``section.field``."""
+        return self._fields[name].editor.widget
+
+    def values(self) -> dict[str, Any]:
+        return {name: field.editor.get() for name, field in self._fields.items()}
+
+    def set_values(self, values: Mapping[str, Any]) -> None:
+        """Show the given values; unknown names and values that do not fit a field are passed over."""
+        self._quiet = True
+        fields = self._fields
+        for name, value in values.items():
+            if name in fields:
+                with contextlib.suppress(TypeError, ValueError, OverflowError):  # an old settings file
+                    fields[name].editor.set(value)
+        self._quiet = False
+        self._show_fitting()
+        self.changed.emit()
+
+    def reset(self) -> None:
+        self.set_values({name: field.default for name, field in self._fields.items()})
+
+    def is_default(self) -> bool:
+        return all(field.editor.get() == field.default for field in self._fields.values())
+
+    def config(self, section: str) -> Any:
+        """The dataclass of a section, with the sections in it; fields that mean nothing now have their defaults.
+
+        Raises the :class:`UserError` of its own checks.
+        """
+        prefix = f"{section}."
+        values = {
+            name.removeprefix(prefix): field.editor.get()
+            for name, field in self._sections[section].fields.items()
+            if self.is_relevant(name)
+        }
+        for inner in self._sections:
+            if inner.startswith(prefix) and "." not in inner.removeprefix(prefix):
+                values[inner.removeprefix(prefix)] = self.config(inner)
+        return self._classes[section](**values)
 
     def _on_changed(self) -> None:
         if not self._quiet:
+            self._show_fitting()
             self.changed.emit()
-
-
-def _find(combo: QComboBox, value: Any) -> int:
-    index = combo.findData(value)
-    if index < 0:
-        raise ValueError(f"{value!r} is none of the choices")
-    return index

@@ -47,6 +47,7 @@ PAGES = (
     _Page("sentiment", "lmstudio_app.gui.tabs.sentiment", "SentimentTab"),
     _Page("attention", "lmstudio_app.gui.tabs.attention", "AttentionTab"),
 )
+SENTIMENT_PAGE = ("sentiment", "classification")  # predictions that are asked there
 _INDEX = {page.name: index for index, page in enumerate(PAGES)}
 
 
@@ -177,7 +178,7 @@ class MainWindow(QMainWindow):
         elif name == "data":
             tab.data_chosen.connect(self._on_data_chosen)
         elif name == "train":
-            tab.try_requested.connect(lambda folder: self.open_model(folder, then="sentiment"))
+            tab.try_requested.connect(self._on_try_trained)
             tab.inspect_requested.connect(self._on_inspect_trained)
             tab.run_finished.connect(self._update_steps)
             tab.summary_changed.connect(self._update_steps)
@@ -241,6 +242,10 @@ class MainWindow(QMainWindow):
         if "train" in self._tabs:
             self._tabs["train"].set_data(selection)
         self._update_steps()
+
+    def _on_try_trained(self, folder: str, prediction: str) -> None:
+        """Load a trained model and go where the prediction of that name can be asked."""
+        self.open_model(folder, then="sentiment" if prediction in SENTIMENT_PAGE or "try" not in _INDEX else "try")
 
     def _on_inspect_trained(self, folder: str, text: str) -> None:
         self.open_model(folder, then="attention")

@@ -26,8 +26,9 @@ def read_curves(folder: Path, ctx: JobContext) -> RunCurves:
     """Everything a run has said so far."""
     from lmstudio_app.gui.curves import RunCurves
     from lmstudio_app.training.runs import read_events
+    from lmstudio_app.training.summaries import read_recipe
 
-    curves = RunCurves()
+    curves = RunCurves(task=str(read_recipe(folder)["task"]))
     batch = []
     for event in read_events(folder):
         batch.append(event)

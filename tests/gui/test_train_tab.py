@@ -10,10 +10,12 @@ from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QSlider
 
 from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.events import StepLogged
+from lmstudio_app.gui.metrics import metric_help, metric_title
 from lmstudio_app.gui.tabs.train import TrainTab
 from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
-from lmstudio_app.gui.widgets.results_view import metric_help, metric_title
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.tasks.classification import ClassificationMetrics
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.runs import list_runs
@@ -79,7 +81,7 @@ def ready(tab: TrainTab, tiny_encoder: Path, reviews: Path) -> TrainTab:
 
 
 def give_work(tab: TrainTab, model: Path, data: Path, **training: object) -> None:
-    tab.set_model(SimpleNamespace(reference=str(model), card=SimpleNamespace(title="")))
+    tab.set_model(load_model(LoadRequest(str(model), precision="float32"), JobContext()))
     tab.set_data(SimpleNamespace(config=DataConfig(train=str(data)), task="sentiment", title="Reviews"))
     values = {"epochs": 3.0, "batch_size": 8, "learning_rate": 5e-3, "log_every": 1, "device": "cpu", **training}
     tab.panel.form.set_values({f"training.{name}": value for name, value in values.items()})
@@ -173,7 +175,7 @@ def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) ->
     assert ready.view.results.matrix._labels == ("negative", "positive")
     assert ready.view.results.worst.rowCount() > 0
     assert any("% done" in text or "Preparing" in text for text in summaries)
-    assert summaries[-1].startswith("accuracy ")
+    assert summaries[-1].startswith("Accuracy ")
     assert ready.panel.start_button.isEnabled()
 
 
@@ -190,7 +192,7 @@ def test_the_live_curves_are_those_of_the_run_folder(ready: TrainTab, qtbot) -> 
     ready.view._bar.setCurrentIndex(0)
     ready.view.charts.draw_now()
     assert ready.view.charts.chart("loss").latest("raw") == live[-1]
-    assert ready.view.charts.chart("metric").latest("metric") == list_runs()[0].metrics["accuracy"]
+    assert ready.view.charts.chart("metric").latest("accuracy") == list_runs()[0].metrics["accuracy"]
 
 
 def test_curves_survive_a_restart_of_the_app(make_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
@@ -312,15 +314,16 @@ def test_try_it_and_look_inside_name_the_trained_model(ready: TrainTab, qtbot) -
     train_to_the_end(qtbot, ready)
     (run,) = list_runs()
     tried, inspected = [], []
-    ready.try_requested.connect(tried.append)
+    ready.try_requested.connect(lambda folder, name: tried.append((folder, name)))
     ready.inspect_requested.connect(lambda folder, text: inspected.append((folder, text)))
     results = ready.view.results
     qtbot.mouseClick(results._try, Qt.MouseButton.LeftButton)
-    assert tried == [str(run.folder / "final")]
+    folder = str(run.folder / "final")
+    assert tried == [(folder, "sentiment")]
     results.table.selectRow(1)
     qtbot.mouseClick(results._inspect, Qt.MouseButton.LeftButton)
     results.table.doubleClicked.emit(results.worst.index(0, 0))
-    assert inspected == [(tried[0], results.worst.text(1)), (tried[0], results.worst.text(0))]
+    assert inspected == [(folder, results.worst.text(1)), (folder, results.worst.text(0))]
     assert "the movie" in inspected[0][1]
 
 

@@ -7,6 +7,7 @@ runs now or from the file of a run that ended last month.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
@@ -17,13 +18,16 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status, StepLogged
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import model_title
+from lmstudio_app.gui.training_plan import TrainingPlan
 from lmstudio_app.gui.widgets import recipe_panel
 from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
+from lmstudio_app.tasks import TASKS
 
 if TYPE_CHECKING:
     from lmstudio_app.gui.curves import RunCurves
@@ -35,7 +39,7 @@ LIVE = "live"  # the key of the run that trains now, in the list of runs
 
 
 class TrainTab(QWidget):
-    try_requested = Signal(str)  # model folder
+    try_requested = Signal(str, str)  # model folder, name of the prediction
     inspect_requested = Signal(str, str)  # model folder, text
     run_finished = Signal(object)  # TrainResult
     step_requested = Signal(str)  # name of the page to go to
@@ -56,23 +60,24 @@ class TrainTab(QWidget):
         self._last_summary = 0.0
         self._view: RunView | None = None
         self.panel = RecipePanel(self)
+        self._plan = TrainingPlan(services, self.panel, self)
         self._right = QWidget(self)
         QVBoxLayout(self._right).setContentsMargins(0, 0, 0, 0)
         self._splitter = fill_with_panes(self, self.panel, self._right)
-        self.panel.restore(
-            self._settings.get("train.recipe", {}), advanced_open=bool(self._settings.get("train.advanced", False))
-        )
+        self._show_task(str(self._settings.get("train.task", TASKS[0].name)))
+        self.panel.form.advanced.set_open(bool(self._settings.get("train.advanced", False)))
         self._splitter.setSizes(
             self._settings.get("train.splitter", [theme.characters(self, 50), theme.characters(self, 130)])
         )
         self._splitter.splitterMoved.connect(lambda: self._settings.set("train.splitter", self._splitter.sizes()))
-        self.panel.changed.connect(lambda: self._settings.set("train.recipe", self.panel.values()))
+        self.panel.changed.connect(self._remember)
         self.panel.form.advanced.toggled.connect(lambda is_open: self._settings.set("train.advanced", is_open))
         self.panel.requirements.requested.connect(self.step_requested)
         self.panel.start_requested.connect(self.start)
         self.panel.pause_toggled.connect(self._on_pause_toggled)
         self.panel.stop_requested.connect(self.stop)
         self.panel.cancel_requested.connect(self.cancel)
+        self._plan.readiness_changed.connect(self._update_buttons)
         self._update_buttons()
 
     # --- what the window calls
@@ -80,12 +85,20 @@ class TrainTab(QWidget):
     def set_model(self, model: Any) -> None:
         self._model = model
         self.panel.requirements.set_value("model", model_title(model))
+        self._plan.set_model(model)
         self._update_buttons()
 
     def set_data(self, selection: Any) -> None:
         self._data = selection
         self.panel.requirements.set_value("data", selection.title if selection is not None else "")
+        if selection is not None:
+            self._show_task(selection.task)
+        self._plan.set_data(selection)
         self._update_buttons()
+
+    def needs_model(self) -> bool:
+        """Does a training as the form says begin with the loaded model?"""
+        return not self.panel.is_new
 
     def summary(self) -> str:
         """One short line about the training for the rail: how far it is, or what it reached."""
@@ -96,16 +109,34 @@ class TrainTab(QWidget):
             if step is None:
                 return self.tr("Preparing…")
             return self.tr("{percent} % done").format(percent=100 * step.step // max(step.total_steps, 1))
-        if self._live is not None and self._live.evaluations and self._live.finished is not None:
-            evaluation = self._live.evaluations[-1]
-            name = next((n for n in evaluation.metrics if n != "loss"), "loss")
-            return self.tr("{metric} {value}").format(metric=name, value=f"{evaluation.metrics[name]:.3f}")
+        if self._live is not None and self._live.outcome is not None and self._live.finished is not None:
+            name = self._live.main_metric
+            value = metric_text(self._live.outcome.metrics[name], short=True)
+            return self.tr("{metric} {value}").format(metric=metric_title(name), value=value)
         return ""
 
     def shutdown(self) -> None:
         self._is_shut_down = True
+        self._plan.shutdown()
         if self._view is not None:
             self._view.shutdown()
+
+    # --- the task and its recipe, remembered for each
+
+    def _show_task(self, name: str) -> None:
+        known = next((task for task in TASKS if task.name == name), TASKS[0])
+        if known is not self.panel.task or not self._settings.get("train.task"):
+            self._settings.set("train.task", known.name)
+        self.panel.set_task(known, self._remembered(known.name))
+
+    def _remembered(self, task: str) -> Mapping[str, Any]:
+        values = self._settings.get(f"train.recipe.{task}")
+        if values is None and task in ("sentiment", "classification"):  # of a time when there was one form for all
+            values = self._settings.get("train.recipe")
+        return values if isinstance(values, Mapping) else {}
+
+    def _remember(self) -> None:
+        self._settings.set(f"train.recipe.{self.panel.task.name}", self.panel.values())
 
     # --- the run view, built when it is first seen
 
@@ -118,7 +149,7 @@ class TrainTab(QWidget):
             self._right.layout().addWidget(self._view)
             self._view.run_chosen.connect(self._on_run_chosen)
             self._view.resume_requested.connect(self._on_resume)
-            self._view.try_requested.connect(lambda folder: self.try_requested.emit(str(folder)))
+            self._view.try_requested.connect(lambda folder, name: self.try_requested.emit(str(folder), name))
             self._view.inspect_requested.connect(lambda folder, text: self.inspect_requested.emit(str(folder), text))
             if self._live is not None:
                 self._view.show_run(self._live, None, live=True)
@@ -150,15 +181,20 @@ class TrainTab(QWidget):
         from lmstudio_app.training.loop import TrainRequest
         from lmstudio_app.training.recipe import Recipe
 
-        if self._model is None or self._data is None:
+        panel = self.panel
+        if self._data is None or (self._model is None and not panel.is_new):
             raise UserError("A training needs a model and data.", "Choose them on the pages Model and Data.")
+        if self._plan.misfit is not None:
+            raise self._plan.misfit
         return TrainRequest(
             Recipe(
                 task=self._data.task,
-                model=self._model.reference,
+                model="" if panel.is_new else self._model.reference,
+                architecture=panel.new_model.config() if panel.is_new and panel.new_model is not None else None,
                 data=self._data.config,
-                strategy=self.panel.form.config("strategy"),
-                training=self.panel.form.config("training"),
+                options=panel.form.config("options"),
+                strategy=panel.form.config("strategy"),
+                training=panel.form.config("training"),
             )
         )
 
@@ -187,12 +223,13 @@ class TrainTab(QWidget):
     def _run(self, request: TrainRequest, so_far: RunCurves | None) -> JobHandle:
         from lmstudio_app.gui.curves import RunCurves
 
-        self._live = so_far if so_far is not None else RunCurves()
+        self._live = so_far if so_far is not None else RunCurves(task=request.recipe.task if request.recipe else "")
         view = self.view
         handle = self._services.training_runner.start(run_training, request, title=self.tr("Training"))
         self._handle = handle
         handle.event.connect(self._on_events)
         handle.succeeded.connect(self._on_succeeded)
+        handle.failed.connect(self._on_failed)
         handle.paused_changed.connect(self._on_paused_changed)
         handle.finished.connect(self._on_finished)
         view.show_run(self._live, None, live=True)
@@ -236,6 +273,27 @@ class TrainTab(QWidget):
     def _on_succeeded(self, result: TrainResult) -> None:
         self.run_finished.emit(result)
 
+    def _on_failed(self, error: UserError) -> None:
+        """Opens the dialog itself where there is a way on; else the window tells of it."""
+        from lmstudio_app.training.memory import BatchTooLarge
+
+        if isinstance(error, BatchTooLarge) and error.run_folder is not None:
+            way = dialogs.Way(
+                self.tr("Halve the batch and go on"),
+                self.tr(
+                    "Resume from the last checkpoint with batches in smaller parts: the same result, a little slower"
+                ),
+                lambda: self._go_on_in_parts(error),
+            )
+            dialogs.show_error(self, error, way)
+
+    def _go_on_in_parts(self, error: Any) -> None:
+        from lmstudio_app.training.loop import TrainRequest
+
+        if self._handle is None:
+            request = TrainRequest(None, error.run_folder, resume=True, parts=2 * error.parts)
+            self._run(request, self._live)
+
     def _on_finished(self) -> None:
         self._handle = None
         self._update_buttons()
@@ -249,18 +307,21 @@ class TrainTab(QWidget):
             state = recipe_panel.STOPPING
         else:
             state = recipe_panel.PAUSED if self._handle.paused else recipe_panel.RUNNING
-        self.panel.set_state(state, can_start=self._model is not None and self._data is not None)
+        self.panel.set_state(state, can_start=self._data is not None and self._plan.is_model_ready)
         if self._view is not None:
             self._view.set_busy(self._handle is not None)
             self._view.show_hint(self._next_step())
 
     def _next_step(self) -> str:
-        if self._model is None and self._data is None:
+        has_model = self._model is not None or self.panel.is_new
+        if not has_model and self._data is None:
             return self.tr("Choose a model and data first; the buttons on the left go there.")
-        if self._model is None:
+        if not has_model:
             return self.tr("Choose a model first; the button on the left goes there.")
         if self._data is None:
             return self.tr("Choose data first; the button on the left goes there.")
+        if not self._plan.is_model_ready:
+            return self.tr("Not yet: the model and the task do not go together. The left side says why.")
         return self.tr("Ready: press “Start training” and watch the loss fall.")
 
     # --- older runs

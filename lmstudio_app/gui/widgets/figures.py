@@ -73,38 +73,52 @@ class FigureRow(QFrame):
         self._grid.setHorizontalSpacing(theme.em(self, 1))
         self._grid.setVerticalSpacing(pad)
         self._columns = 0
+        self._hidden: set[str] = set()
         self.figures: dict[str, Figure] = {}
         for key, caption, tip in specs:
             self.figures[key] = Figure(caption, tip, self, characters=(characters or {}).get(key, 6.5))
         self._lay_out(len(specs))
 
-    def _lay_out(self, columns: int) -> None:
-        if columns == self._columns:
+    @property
+    def _shown(self) -> list[Figure]:
+        return [figure for key, figure in self.figures.items() if key not in self._hidden]
+
+    def set_shown(self, key: str, shown: bool) -> None:
+        """Some figures are only for some of what is shown."""
+        if shown == (key not in self._hidden):
+            return
+        (self._hidden.discard if shown else self._hidden.add)(key)
+        self.figures[key].setVisible(shown)
+        self._grid.removeWidget(self.figures[key])
+        self._fit(anew=True)
+
+    def _lay_out(self, columns: int, *, anew: bool = False) -> None:
+        if columns == self._columns and not anew:
             return
         for column in range(columns, self._columns):
             self._grid.setColumnStretch(column, 0)
         self._columns = columns
-        for number, figure in enumerate(self.figures.values()):
+        for number, figure in enumerate(self._shown):
             self._grid.addWidget(figure, number // columns, number % columns)
         for column, width in enumerate(self._needed_widths(columns)):
             self._grid.setColumnStretch(column, width)
 
     def _needed_widths(self, columns: int) -> list[int]:
-        widths = [figure.needed_width() for figure in self.figures.values()]
+        widths = [figure.needed_width() for figure in self._shown]
         return [max(widths[column::columns]) for column in range(columns)]
 
-    def _fit(self) -> None:
+    def _fit(self, *, anew: bool = False) -> None:
         """As few rows as there is room for, filled evenly."""
-        if not self.figures:
+        if not self._shown:
             return
         spacing = self._grid.horizontalSpacing()
         margins = self._grid.contentsMargins()
         room = self.contentsRect().width() - margins.left() - margins.right()
-        for rows in range(1, len(self.figures) + 1):
-            columns = -(-len(self.figures) // rows)
+        for rows in range(1, len(self._shown) + 1):
+            columns = -(-len(self._shown) // rows)
             if sum(self._needed_widths(columns)) + spacing * (columns - 1) <= room:
                 break
-        self._lay_out(columns)
+        self._lay_out(columns, anew=anew)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

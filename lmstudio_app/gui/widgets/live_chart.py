@@ -127,11 +127,7 @@ class LiveChart(QFrame):
         self._grid = pg.PlotCurveItem(connect="pairs")
         self._grid.setZValue(-20)
         item.addItem(self._grid, ignoreBounds=True)
-        for series in self._series:
-            curve = pg.PlotDataItem(connect="finite", skipFiniteCheck=False)
-            curve.curve.setSegmentedLineMode("on")  # wide lines are drawn many times faster in segments
-            item.addItem(curve)
-            self._items[series.key] = curve
+        self._add_curves()
         self._cross = pg.InfiniteLine(angle=90, movable=False)
         self._cross.setVisible(False)
         item.addItem(self._cross, ignoreBounds=True)
@@ -140,6 +136,30 @@ class LiveChart(QFrame):
         self._plot.viewport().installEventFilter(self)
         item.setLogMode(x=False, y=self._log)
         self._restyle()
+
+    def _add_curves(self) -> None:
+        for series in self._series:
+            curve = self._pg.PlotDataItem(connect="finite", skipFiniteCheck=False)
+            curve.curve.setSegmentedLineMode("on")  # wide lines are drawn many times faster in segments
+            self._plot.getPlotItem().addItem(curve)
+            self._items[series.key] = curve
+
+    def set_series(self, series: Sequence[Series]) -> None:
+        """Other curves than so far; their data comes anew."""
+        if tuple(series) == self._series:
+            return
+        self._series = tuple(series)
+        self._data = {key: data for key, data in self._data.items() if key in {item.key for item in series}}
+        self._is_fitted = False
+        self.dirty = True
+        if self._plot is not None:
+            for curve in self._items.values():
+                self._plot.getPlotItem().removeItem(curve)
+            self._items.clear()
+            self._add_curves()
+            self._plot.getPlotItem().setLogMode(x=False, y=self._log)
+            self._restyle()
+        self._show_readout()
 
     # --- data
 

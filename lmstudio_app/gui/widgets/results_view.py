@@ -1,10 +1,10 @@
-"""What a training came to: the metrics, the confusion matrix, and the examples it is most wrong about."""
+"""What a training came to: the metrics, and what the task has to show: confusions and worst examples, or outputs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QCoreApplication, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -21,14 +21,18 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.events import Evaluated
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.metrics import metric_help, metric_text, metric_title
+from lmstudio_app.gui.sample_history import SampleHistory
 from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.row_height import RowHeight
+from lmstudio_app.gui.widgets.samples_view import SamplesView
 from lmstudio_app.gui.widgets.scaled_label import Heading
 
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
+_MATRIX_CLASSES = 12  # beyond, its squares would say less than the table below it
 
 
 class WorstExamples(QAbstractTableModel):
@@ -96,7 +100,6 @@ class ResultsView(QWidget):
         self._metrics_layout.addWidget(self._metrics)
         self._try = QPushButton(self.tr("Try it"), self)
         self._try.setProperty("primary", True)
-        self._try.setToolTip(self.tr("Load the trained model and write sentences of your own"))
         self._try.setAccessibleName(self.tr("Try the trained model"))
         self._inspect = QPushButton(self.tr("Look inside"), self)
         self._inspect.setToolTip(self.tr("Load the trained model and see what it attends to in the chosen example"))
@@ -112,6 +115,7 @@ class ResultsView(QWidget):
         self.report = ClassReport(self)
         self.worst = WorstExamples(self)
         self.table = self._build_table()
+        self.samples = SamplesView(self)
         body = QGridLayout()
         body.setSpacing(theme.em(self, 0.5))
         self._matrix_card = self._card(
@@ -120,16 +124,23 @@ class ResultsView(QWidget):
             self.matrix,
             self.report,
         )
-        body.addWidget(self._matrix_card, 0, 0)
-        body.addWidget(
-            self._card(
-                self.tr("The examples it is most wrong about"),
-                self.tr("Often the label is the mistake. Double-click one to look inside."),
-                self.table,
-            ),
-            0,
-            1,
+        self._worst_card = self._card(
+            self.tr("The examples it is most wrong about"),
+            self.tr("Often the label is the mistake. Double-click one to look inside."),
+            self.table,
         )
+        self._samples_card = self._card(
+            self.tr("What it writes"),
+            self.tr("A few rows that were never learned from. Move the slider to see what it wrote before."),
+            self.samples,
+        )
+        self._empty = QLabel(self.tr("The first evaluation has not come yet; its metrics will be here."), self)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        body.addWidget(self._matrix_card, 0, 0)
+        body.addWidget(self._worst_card, 0, 1)
+        body.addWidget(self._samples_card, 1, 0, 1, 2)
+        body.addWidget(self._empty, 2, 0, 1, 2)
         body.setColumnStretch(0, 2)
         body.setColumnStretch(1, 3)
         layout = QVBoxLayout(self)
@@ -180,20 +191,39 @@ class ResultsView(QWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         return table
 
-    def set_result(self, evaluation: Evaluated | None, *, has_model: bool) -> None:
+    def set_result(
+        self,
+        evaluation: Evaluated | None,
+        *,
+        has_model: bool,
+        samples: SampleHistory | None = None,
+        try_tip: str = "",
+        can_inspect: bool = True,
+    ) -> None:
+        """``samples`` are those of all evaluations. An empty ``try_tip``: there is no page to try the model on."""
         metrics = evaluation.metrics if evaluation is not None else {}
         details = evaluation.details if evaluation is not None else {}
         row = FigureRow([(name, metric_title(name), metric_help(name)) for name in metrics], self)
-        row.set_values({name: f"{value:.4f}" for name, value in metrics.items()})
+        row.set_values({name: metric_text(value) for name, value in metrics.items()})
         self._metrics_layout.replaceWidget(self._metrics, row)
         self._metrics.deleteLater()
         self._metrics = row
+        row.setVisible(bool(metrics))
+        labels = details.get("labels", ())
         self._matrix_card.setVisible("confusion" in details)
-        for widget in (self.matrix, self.report):
-            widget.set_matrix(details.get("labels", ()), details.get("confusion", ()))
+        self._worst_card.setVisible("worst" in details)
+        self._samples_card.setVisible(bool(samples))
+        self._empty.setVisible(evaluation is None)
+        self.matrix.setVisible(len(labels) <= _MATRIX_CLASSES)
+        self.report.set_matrix(labels, details.get("confusion", ()))
+        if len(labels) <= _MATRIX_CLASSES:
+            self.matrix.set_matrix(labels, details.get("confusion", ()))
         self.worst.set_rows(list(details.get("worst", ())))
-        self._try.setEnabled(has_model)
-        self._inspect.setEnabled(has_model)
+        if samples is not None:
+            self.samples.set_history(samples)
+        self._try.setEnabled(has_model and bool(try_tip))
+        self._try.setToolTip(try_tip or self.tr("There is no page for this task; the command “predict” can ask it"))
+        self._inspect.setEnabled(has_model and can_inspect)
 
     def _on_inspect(self) -> None:
         rows = self.table.selectionModel().selectedRows()
@@ -201,27 +231,3 @@ class ResultsView(QWidget):
             self.inspect_requested.emit(self.worst.text(rows[0].row() if rows else 0))
         else:
             self.inspect_requested.emit("")
-
-
-def metric_title(name: str) -> str:
-    """``f1`` is ``F1``, ``accuracy`` is ``Accuracy``: names of metrics are the field's own."""
-    return name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize()
-
-
-def metric_help(name: str) -> str:
-    """A metric in plain words; one that is not known here is called by its name."""
-    translate = QCoreApplication.translate
-    known = {
-        "loss": translate(
-            "metrics",
-            "How surprised the model is by the true labels of the evaluation rows (cross-entropy). 0 is perfect; "
-            "guessing between two classes gives 0.69.",
-        ),
-        "accuracy": translate("metrics", "The share of evaluation rows that the model labels right; 1 is all of them."),
-        "f1_macro": translate(
-            "metrics",
-            "How well it knows its classes, every class counting the same, however rare it is: the mean of their F1. "
-            "1 is perfect.",
-        ),
-    }
-    return known.get(name, metric_title(name))

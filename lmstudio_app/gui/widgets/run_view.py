@@ -14,14 +14,18 @@ from lmstudio_app.events import Status, StepLogged
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import RunCurves
+from lmstudio_app.gui.field_editors import translate
+from lmstudio_app.gui.metrics import LOSS, metric_help, metric_scale, metric_text, metric_title
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text, status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
-from lmstudio_app.gui.widgets.results_view import ResultsView, metric_help, metric_title
+from lmstudio_app.gui.widgets.results_view import ResultsView
 from lmstudio_app.gui.widgets.training_charts import TrainingCharts
 from lmstudio_app.settings import Settings
+from lmstudio_app.tasks import TASKS
 
 if TYPE_CHECKING:
+    from lmstudio_app.tasks import Prediction
     from lmstudio_app.training.runs import RunSummary
 
 FIGURE_INTERVAL = 0.5  # seconds between two updates of the figures
@@ -30,7 +34,7 @@ FIGURE_INTERVAL = 0.5  # seconds between two updates of the figures
 class RunView(QWidget):
     run_chosen = Signal(object)  # RunSummary, or None for the run that trains now
     resume_requested = Signal(object)  # RunSummary
-    try_requested = Signal(object)  # Path of the model folder
+    try_requested = Signal(object, str)  # Path of the model folder, name of the prediction
     inspect_requested = Signal(object, str)  # Path of the model folder, text
 
     def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
@@ -45,6 +49,7 @@ class RunView(QWidget):
         self._hint = ""
         chooser = self._build_chooser()  # built from top to bottom, so that the keyboard comes through in this order
         self.figures = FigureRow(self._figure_specs(), self, characters={"step": 9})
+        self.figures.set_shown("metric_2", False)
         self._status = ElidedLabel(self)
         self._status.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self._bar = QTabBar(self)
@@ -52,7 +57,7 @@ class RunView(QWidget):
         self._bar.addTab(self.tr("Curves"))
         self._bar.addTab(self.tr("Results"))
         self._bar.setTabToolTip(0, self.tr("How the training goes"))
-        self._bar.setTabToolTip(1, self.tr("What it came to: metrics, confusion matrix, worst examples"))
+        self._bar.setTabToolTip(1, self.tr("What it came to: metrics, and examples of what it says"))
         self._bar.setDrawBase(False)
         self._bar.setExpanding(False)
         self.charts = TrainingCharts(settings, self)
@@ -86,7 +91,8 @@ class RunView(QWidget):
                 self.tr("How many times it has seen the training data; 1.00 is all of it once"),
             ),
             ("loss", self.tr("Loss"), self.tr("How wrong it was on the latest batch: lower is better")),
-            ("metric", self.tr("Accuracy"), self.tr("The latest evaluation, on rows that it never learns from")),
+            ("metric", self.tr("Metric"), self.tr("The latest evaluation, on rows that it never learns from")),
+            ("metric_2", "", ""),
             ("speed", self.tr("Examples/s"), self.tr("Training speed: rows a second")),
             (
                 "tokens",
@@ -147,11 +153,10 @@ class RunView(QWidget):
             data=Path(run.data).name,
             state=states.get(run.state, run.state),
         )
-        metric = next((name for name in run.metrics if name != "loss"), "")
-        if not metric:  # it ended before the first evaluation
+        if run.metric not in run.metrics:  # it ended before the first evaluation
             return title
         return self.tr("{run}  ·  {metric} {value}").format(
-            run=title, metric=metric_title(metric), value=f"{run.metrics[metric]:.3f}"
+            run=title, metric=metric_title(run.metric), value=metric_text(run.metrics[run.metric], short=True)
         )
 
     def _index_of(self, folder: Path | None) -> int:
@@ -246,18 +251,34 @@ class RunView(QWidget):
             }
         if curves.evaluations:
             metrics = curves.evaluations[-1].metrics
-            name = next((n for n in metrics if n != "loss"), "loss")
-            values["metric"] = f"{metrics[name]:.4f}"
-            self.figures.figures["metric"].set_caption(metric_title(name), metric_help(name))
-            self.charts.chart("metric").set_title(metric_title(name))
+            for key, name in zip(("metric", "metric_2"), self._figure_metrics(), strict=False):
+                values[key] = metric_text(metrics[name])
+                self.figures.figures[key].set_caption(metric_title(name), metric_help(name))
+        self.figures.set_shown("metric_2", "metric_2" in values)
         if curves.first_time is not None and curves.last_time is not None:
             values["elapsed"] = duration_text(curves.last_time - curves.first_time)
         self.figures.set_values(values)
 
+    @property
+    def prediction(self) -> Prediction | None:
+        """What the model of this run can be asked first."""
+        return next((task.predictions[0] for task in TASKS if task.name == self.curves.task), None)
+
+    def _figure_metrics(self) -> list[str]:
+        """The metric that counts, and one more when there is one."""
+        main = self.curves.main_metric
+        others = [name for name in self.curves.metric_names if name != main and metric_scale(name) != LOSS]
+        return [main, *others[:1]]
+
     def _show_evaluation(self) -> None:
-        evaluation = self.curves.evaluations[-1] if self.curves.evaluations else None
         folder = self._run.model_folder if self._run is not None else None
-        self.results.set_result(evaluation, has_model=folder is not None)
+        prediction = self.prediction
+        self.results.set_result(
+            self.curves.outcome,
+            has_model=folder is not None,
+            samples=self.curves.samples,
+            try_tip=translate(prediction.help) if prediction is not None else "",
+        )
 
     def _on_view_changed(self, index: int) -> None:
         if not self._live:
@@ -266,8 +287,8 @@ class RunView(QWidget):
         self.results.setVisible(index == 1)
 
     def _on_try(self) -> None:
-        if self._run is not None and self._run.model_folder is not None:
-            self.try_requested.emit(self._run.model_folder)
+        if self._run is not None and self._run.model_folder is not None and self.prediction is not None:
+            self.try_requested.emit(self._run.model_folder, self.prediction.name)
 
     def _on_inspect(self, text: str) -> None:
         if self._run is not None and self._run.model_folder is not None:

@@ -1,4 +1,7 @@
-"""The live charts of a training: the loss large, six smaller ones below, one x axis, one crosshair."""
+"""The live charts of a training: the loss large, smaller ones beside and below, one x axis, one crosshair.
+
+Metrics that share a scale share a chart. A task whose metrics have two scales (shares and perplexity, say) has two.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ from PySide6.QtWidgets import (
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import RunCurves, Smoother
+from lmstudio_app.gui.metrics import PERPLEXITY, extra_losses, metric_groups, metric_help, metric_scale, metric_title
 from lmstudio_app.gui.text import compact_number_text
 from lmstudio_app.gui.widgets.live_chart import LiveChart, Series
 from lmstudio_app.gui.widgets.number_edit import format_number
@@ -31,6 +35,8 @@ TICK = 60  # milliseconds; one chart is drawn a tick, so no single pause of the 
 # Seconds between two drawings of the same chart. Drawing takes time from the training, on two cores twice: while
 # one of its threads waits for the processor, the other one waits for it.
 LARGE_INTERVAL, SMALL_INTERVAL = 0.7, 2.5
+METRIC_CHARTS = ("metric", "metric_2")
+MOST_METRICS = 4  # curves in one chart
 SMALL = ("metric", "learning_rate", "grad_norm", "examples_per_second", "tokens_per_second", "memory")
 
 
@@ -50,10 +56,12 @@ class TrainingCharts(QWidget):
         self._turn = 0
         self._drawn: dict[str, float] = {}  # when each chart was drawn last
         self._charts = self._build_charts()
-        grid = QGridLayout()
+        self._shown_metrics: tuple[tuple[str, ...], ...] = ()
+        self._grid = grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(theme.em(self, 0.5))
         grid.addWidget(self._charts["loss"], 0, 0, 1, 3)
+        self._charts["metric_2"].hide()
         for index, name in enumerate(SMALL):
             grid.addWidget(self._charts[name], 1 + index // 3, index % 3)
         for row, stretch in enumerate((17, 10, 10)):
@@ -80,27 +88,29 @@ class TrainingCharts(QWidget):
 
         def single(key: str, title: str, tip: str, colour: int, text: Callable[[float], str]) -> LiveChart:
             tick_text = format_number if key == "learning_rate" else None
-            series = [Series(key, title, colour, markers=key == "metric")]
+            series = [Series(key, title, colour, markers=key in METRIC_CHARTS)]
             return LiveChart(title, series, text, tick_text=tick_text, tip=tip, parent=self)
 
+        self._loss_series = [
+            Series("raw", self.tr("training"), 0, faded=True),
+            Series("smooth", self.tr("smoothed"), 0, width=2.0, smooth=True),
+            Series("eval", self.tr("evaluation"), 1, width=2.0, markers=True),
+        ]
         return {
             "loss": chart(
                 self.tr("Loss"),
                 self.tr("How wrong the model is: lower is better. Dashed lines are checkpoints."),
-                [
-                    Series("raw", self.tr("training"), 0, faded=True),
-                    Series("smooth", self.tr("smoothed"), 0, width=2.0, smooth=True),
-                    Series("eval", self.tr("evaluation"), 1, width=2.0, markers=True),
-                ],
+                self._loss_series,
                 _loss_text,
             ),
             "metric": single(
                 "metric",
-                self.tr("Accuracy"),
-                self.tr("How often the model is right on examples it does not train on"),
+                self.tr("Metric"),
+                self.tr("How good the model is at its task, on examples it does not train on"),
                 2,
                 _loss_text,
             ),
+            "metric_2": single("metric_2", "", "", 2, _loss_text),
             "learning_rate": single(
                 "learning_rate", self.tr("Learning rate"), self.tr("How far one step moves the weights"), 3, format_lr
             ),
@@ -184,19 +194,44 @@ class TrainingCharts(QWidget):
 
     # --- what the tab calls
 
-    def set_curves(self, curves: RunCurves, metric_title: str = "") -> None:
+    def set_curves(self, curves: RunCurves) -> None:
         """Show another run."""
         self._curves = curves
         self._smoother = Smoother(self._slider.value() / 100)
-        if metric_title:
-            self._charts["metric"].set_title(metric_title)
         for chart in self._charts.values():
             chart.clear()
+        self._fit_metrics()
         self.reset_range()
         self.mark_dirty()
 
+    def _fit_metrics(self) -> None:
+        """Charts for the metrics that this run reports; the one that counts comes first."""
+        highest = {name: self._curves.highest.get(name, 0.0) for name in self._curves.metric_names}
+        groups = tuple(names[:MOST_METRICS] for names in metric_groups(highest, self._curves.main_metric))
+        losses = extra_losses(highest)
+        if (losses, *groups) == self._shown_metrics:
+            return
+        self._shown_metrics = (losses, *groups)
+        extra = [Series(name, metric_title(name), 3 + n, markers=True) for n, name in enumerate(losses)]
+        self._charts["loss"].set_series([*self._loss_series, *extra])
+        for key, names in zip(METRIC_CHARTS, (*groups, (), ()), strict=False):
+            chart = self._charts[key]
+            chart.setVisible(bool(names) or key == "metric")
+            if not names:
+                chart.set_title(self.tr("Metric"))
+                continue
+            chart.set_series([Series(name, metric_title(name), 2 + n, markers=True) for n, name in enumerate(names)])
+            chart.set_log(metric_scale(names[0], highest[names[0]]) == PERPLEXITY)
+            chart.set_title(metric_title(names[0]) if len(names) == 1 else self.tr("Metrics"))
+            chart.setToolTip("\n\n".join(f"{metric_title(name)}: {metric_help(name)}" for name in names))
+        is_double = len(groups) > 1
+        self._grid.addWidget(self._charts["loss"], 0, 0, 1, 2 if is_double else 3)
+        if is_double:
+            self._grid.addWidget(self._charts["metric_2"], 0, 2)
+
     def mark_dirty(self) -> None:
         """The curves have grown."""
+        self._fit_metrics()
         self._stale = set(self._charts)
         self._wake()
 
@@ -268,9 +303,13 @@ class TrainingCharts(QWidget):
             chart.set_data("smooth", x, self._smoother.update(raw))
             chart.set_data("eval", *curves.evaluated("loss", axis))
             chart.set_marks(curves.checkpoint_x(axis))
-        elif name == "metric":
-            if names := curves.metric_names:
-                chart.set_data("metric", *curves.evaluated(names[0], axis))
+            for metric in self._shown_metrics[0] if self._shown_metrics else ():
+                chart.set_data(metric, *curves.evaluated(metric, axis))
+        elif name in METRIC_CHARTS:
+            groups = self._shown_metrics[1:]
+            number = METRIC_CHARTS.index(name)
+            for metric in groups[number] if number < len(groups) else ():
+                chart.set_data(metric, *curves.evaluated(metric, axis))
         elif name == "memory":
             chart.set_data("memory", x, curves.steps.column("memory") / 1e9)
         else:
