@@ -272,7 +272,7 @@ def find_format(path: Path) -> str:
 def read_table(
     source: DataSource, ctx: JobContext, options: ReadOptions | None = None, *, base: Path | None = None
 ) -> Table:
-    """Open a bundled data set, a file, a list of files, or ``{source: FILE, target: FILE}`` (aligned lines).
+    """Open a bundled data set, a file, a list of such, or ``{source: FILE, target: FILE}`` (aligned lines).
 
     Raises :class:`UserError` (one sentence, naming file and line) for what cannot be read at all; what can be read
     around is in ``problems``, and rows that do not fit are set aside, see :meth:`Table.rejected_rows`.
@@ -280,24 +280,30 @@ def read_table(
     options = options or ReadOptions()
     if isinstance(source, Mapping):
         return _read_parallel(source, ctx, options, base)
-    if isinstance(source, str | Path):
-        bundled = bundled_data_sets().get(str(source))
-        if bundled is not None:
-            return _read_files(source, bundled.files, ctx, ReadOptions(**bundled.options))
-        return _read_files(source, [locate(source, base)], ctx, options)
-    if not source:
+    names = [source] if isinstance(source, str | Path) else source
+    if not names:
         raise UserError("No data is named.", "Set data.train to a bundled name or a file.")
-    return _read_files(source, [locate(item, base) for item in source], ctx, options)
+    found: list[tuple[Path, ReadOptions]] = []
+    for name in names:
+        bundled = bundled_data_sets().get(str(name))
+        if bundled is not None:
+            found += [(path, ReadOptions(**bundled.options)) for path in bundled.files]
+        else:
+            found.append((locate(name, base), options))
+    return _read_files(source, found, ctx)
 
 
-def _read_files(source: DataSource, paths: Sequence[Path], ctx: JobContext, options: ReadOptions) -> Table:
+def _read_files(source: DataSource, files: Sequence[tuple[Path, ReadOptions]], ctx: JobContext) -> Table:
+    """Each file is read with the options beside it; the table states those of the first."""
     from datasets import concatenate_datasets
+
+    paths, options = [path for path, _ in files], files[0][1]
 
     datasets, parts, problems, rejected = [], [], [], 0
     facts: dict[str, Any] = {}
     first = 0
-    for path in paths:
-        folder = _import(path, ctx, options)
+    for path, wanted in files:
+        folder = _import(path, ctx, wanted)
         meta = json.loads((folder / arrow_tables.META).read_text(encoding="utf-8"))
         dataset = arrow_tables.open_table(folder)
         datasets.append(dataset)

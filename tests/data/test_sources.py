@@ -224,6 +224,15 @@ def test_a_list_of_files_is_one_table(put: Any) -> None:
         read([first, put("3.csv", "comment\nc d\n")])
 
 
+def test_a_list_may_name_bundled_sets_too(put: Any) -> None:
+    own = put("own.txt", "A line.\n\nAnother document.\n")
+    table = read(["handbook", own])
+    bundled = read("handbook")
+    assert len(table.dataset) == len(bundled.dataset) + 2
+    assert table.dataset[len(bundled.dataset)]["text"] == "A line."
+    assert table.documents()[-1] == bundled.documents()[-1] + 2
+
+
 @pytest.mark.parametrize("name", ["uci-sentiment", "uci-imdb", "uci-amazon"])
 def test_the_sentiment_sets_have_two_labels(name: str) -> None:
     assert list(bundled_data_sets())[:3] == ["uci-sentiment", "uci-imdb", "uci-amazon"]
