@@ -61,16 +61,11 @@ def train_tokenizer(
     with tempfile.TemporaryDirectory(prefix="lmstudio-app-") as name:
         folder = Path(name)
         normalize = None if kind == "wordpiece" or family == "marian" else _normalizer(family, config.lowercase)
-        count, alphabet = _write_texts(folder / "texts.txt", texts, normalize, ctx)
+        count = _write_texts(folder / "texts.txt", texts, normalize, ctx)
         ctx.status("Learning a vocabulary of {size} pieces from {count} texts", size=config.vocabulary, count=count)
         if kind == "wordpiece":
-            # rare characters may become unknown, but never take more than half of the vocabulary
-            options: dict[str, Any] = {
-                "vocabulary": config.vocabulary,
-                "special_tokens": [*BERT_TOKENS, *extra],
-                "alphabet": max(1, min(alphabet, (config.vocabulary - len(BERT_TOKENS) - len(extra)) // 4)),
-                "lowercase": config.lowercase,
-            }
+            options: dict[str, Any] = {"vocabulary": config.vocabulary, "lowercase": config.lowercase}
+            options["special_tokens"] = [*BERT_TOKENS, *extra]
         else:
             options = _sentencepiece_options(config, kind, family, len(extra))
         _learn(kind, folder, options, config, ctx)
@@ -84,10 +79,9 @@ def train_tokenizer(
     return tokenizer
 
 
-def _write_texts(path: Path, texts: Iterable[str], normalize: Any, ctx: JobContext) -> tuple[int, int]:
-    """One line of text a line; returns how many texts there were, and how many different characters."""
+def _write_texts(path: Path, texts: Iterable[str], normalize: Any, ctx: JobContext) -> int:
+    """One line of text a line; returns how many texts there were."""
     count = characters = 0
-    alphabet: set[str] = set()
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for text in texts:
             if count % 64 == 0:
@@ -98,7 +92,6 @@ def _write_texts(path: Path, texts: Iterable[str], normalize: Any, ctx: JobConte
                 line = line if normalize is None else normalize.normalize_str(line)
                 if line.strip():
                     file.write(line + "\n")
-                    alphabet.update(line)
                     characters += len(line)
             count += 1
             if characters > MAX_CHARACTERS:
@@ -108,7 +101,7 @@ def _write_texts(path: Path, texts: Iterable[str], normalize: Any, ctx: JobConte
         raise UserError(
             "There is no text to learn a vocabulary from.", "Check the column mapping and the file, or add texts."
         )
-    return count, len(alphabet)
+    return count
 
 
 def _sentencepiece_options(config: TokenizerConfig, kind: str, family: str, extra: int) -> dict[str, Any]:

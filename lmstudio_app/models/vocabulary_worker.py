@@ -11,21 +11,36 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 
 def learn_wordpiece(texts: str, output: str, options: dict[str, Any]) -> None:
-    """As BERT: greedy longest match, continuing pieces marked by ``##``."""
+    """As BERT: greedy longest match, continuing pieces marked by ``##``.
+
+    The library numbers single characters in the order of a hash table and breaks ties by these numbers, so that every
+    run would give another vocabulary. Hence the characters are given to it, with their numbers.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=options["lowercase"])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts: Counter[str] = Counter()
+    with open(texts, encoding="utf-8") as file:
+        for line in file:
+            counts.update(tokenizer.normalizer.normalize_str(line))
+    # rare characters may become unknown, but they never take most of the vocabulary; a character may need two pieces
+    most = max(1, (options["vocabulary"] - len(options["special_tokens"])) // 4)
+    characters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[:most]
+    continuing = [f"##{character}" for character in sorted(characters) if _may_continue(character)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=options["vocabulary"],
-        special_tokens=options["special_tokens"],
-        limit_alphabet=options["alphabet"],
+        special_tokens=[*options["special_tokens"], *continuing],
+        initial_alphabet=characters,
+        limit_alphabet=len(characters),
         min_frequency=2,
         show_progress=False,
     )
@@ -33,6 +48,14 @@ def learn_wordpiece(texts: str, output: str, options: dict[str, Any]) -> None:
     vocabulary = tokenizer.get_vocab()
     pieces = sorted(vocabulary, key=vocabulary.__getitem__)
     Path(output).write_text(json.dumps(pieces, ensure_ascii=False), encoding="utf-8")
+
+
+def _may_continue(character: str) -> bool:
+    """BERT cuts before and behind punctuation and Chinese characters, so that these never stand within a word."""
+    if character.isascii():
+        return character.isalnum()
+    is_chinese = "\u3400" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" or character >= "\U00020000"
+    return not is_chinese and not unicodedata.category(character).startswith("P")
 
 
 def learn_sentencepiece(texts: str, output: str, options: dict[str, Any]) -> None:
