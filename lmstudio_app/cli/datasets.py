@@ -123,6 +123,7 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
         "rows": len(dataset),
         "columns": {name: str(dataset.features[name].dtype) for name in dataset.column_names},
         "mapping": mapping,
+        "kinds": {mapping[spec.name]: spec.type for spec in wanted if spec.name in mapping},
         "facts": dict(table.facts),
         "first_rows": [dict(zip(names, row, strict=True)) for row in zip(*shown.values(), strict=True)],
         "class_balance": balance,
@@ -154,7 +155,8 @@ def _print(values: dict[str, Any]) -> None:
     if values["first_rows"]:
         sys.stdout.write("\n")
         names = list(values["first_rows"][0])
-        rows = [[_cell(row[name]) for name in names] for row in values["first_rows"]]
+        kinds = values["kinds"]
+        rows = [[_cell(_readable(row[name], kinds.get(name))) for name in names] for row in values["first_rows"]]
         write_table([names, *rows])
     if values["class_balance"]:
         total = sum(values["class_balance"].values())
@@ -163,7 +165,8 @@ def _print(values: dict[str, Any]) -> None:
             sys.stdout.write(f"  {label}: {count:,} ({100 * count / total:.1f} %)\n")
     sys.stdout.write(f"\nduplicates: {values['duplicates']['rows']:,} rows repeat an earlier text\n")
     for text, count in values["duplicates"]["examples"][:3]:
-        sys.stdout.write(f"  {count} x {_cell(text)}\n")
+        kind = next((kind for kind in values["kinds"].values() if kind == "messages"), None)
+        sys.stdout.write(f"  {count} x {_cell(_readable(text, kind))}\n")
     for problem in map(Problem.from_dict, (_without_message(item) for item in values["problems"])):
         sys.stdout.write(f"{problem.severity}: {problem.message}{_hint(problem)}\n")
     for path in values["set_aside_files"]:
@@ -233,6 +236,21 @@ def _hint(problem: Problem) -> str:
         elif name in ("encoding", "delimiter", "quoting", "format"):
             hints.append(f"--{name} {'tab' if value == chr(9) else repr(value) if name == 'delimiter' else value}")
     return f" (try {' or '.join(hints)})" if hints else ""
+
+
+def _readable(value: Any, kind: str | None) -> Any:
+    """A chat or answers as people read them; whatever is none stays as it is."""
+    from lmstudio_app.data.answers import read_answers
+    from lmstudio_app.data.chats import parse_messages
+
+    try:
+        if kind == "messages" and value is not None:
+            return " · ".join(f"{message['role']}: {message['content']}" for message in parse_messages(value))
+        if kind == "answers" and value is not None:
+            return " · ".join(text for text, _ in read_answers(value)) or "(no answer)"
+    except ValueError:
+        return value
+    return value
 
 
 def _cell(value: Any) -> str:

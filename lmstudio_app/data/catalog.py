@@ -42,10 +42,16 @@ class BundledDataSet:
         return task == self.task or task in _ALSO.get(self.task, ())
 
 
+def suited_to(task: str) -> list[BundledDataSet]:
+    """The bundled data sets that suit a task, those made for it first."""
+    suited = [entry for entry in bundled_data_sets().values() if entry.suits(task)]
+    return sorted(suited, key=lambda entry: entry.task != task)
+
+
 def first_for(task: str) -> str:
     """The bundled data set that a task begins with: the first that suits it, else the first of all."""
-    entries = bundled_data_sets()
-    return next((name for name, entry in entries.items() if entry.suits(task)), next(iter(entries)))
+    suited = suited_to(task)
+    return suited[0].name if suited else next(iter(bundled_data_sets()))
 
 
 @cache

@@ -165,3 +165,20 @@ def test_running_text_is_reported_in_documents(
     _, out, _ = run(capsys, "report", str(path), "--task", "book")
     assert "training: 9 documents, 36 words" in out
     assert "evaluation: 1 documents, 4 words" in out
+
+
+def test_chats_and_answers_are_previewed_as_people_read_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    chat = tmp_path / "chat.jsonl"
+    turns = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]
+    chat.write_text((json.dumps({"conversations": turns}) + "\n") * 3)
+    _, out, _ = run(capsys, "preview", str(chat), "--task", "chat")
+    assert "user: Hi · assistant: Hello" in out
+    assert "duplicates: 2 rows" in out
+    squad = tmp_path / "squad.jsonl"
+    answers = {"text": ["cat"], "answer_start": [4]}
+    squad.write_text(json.dumps({"question": "Who?", "context": "The cat sat.", "answers": answers}) + "\n")
+    _, out, _ = run(capsys, "preview", str(squad), "--task", "question_answering")
+    assert "Who?      The cat sat.  cat" in out
+    assert "answer_start" not in out

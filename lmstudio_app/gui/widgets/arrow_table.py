@@ -44,6 +44,7 @@ class ArrowTableModel(QAbstractTableModel):
         self._kinds: dict[str, str] = {}
         self._readable: OrderedDict[tuple[int, int], str] = OrderedDict()
         self._rows = 0
+        self._has_lines = False
         self._numeric: list[bool] = []
         self._blocks: OrderedDict[int, list[list[Any]]] = OrderedDict()
 
@@ -57,6 +58,7 @@ class ArrowTableModel(QAbstractTableModel):
         self._arrow = None if table is None else table.dataset.data.table
         self._names = [] if table is None else list(table.dataset.column_names)
         self._rows = 0 if table is None else len(table.dataset)
+        self._has_lines = table is not None and self._rows > 0 and _has_lines(table, self._rows)
         self._types = types
         self._numeric = [types[name] in ("int64", "float64") for name in self._names]
         self._blocks.clear()
@@ -193,7 +195,7 @@ class ArrowTableModel(QAbstractTableModel):
         if self._table is None or not 0 <= section < self._rows:
             return None
         if role == Qt.ItemDataRole.DisplayRole:
-            line = self._table.line(section)[1] if len(self._table.parts) == 1 else None
+            line = self._table.line(section)[1] if self._has_lines else None
             return section + 1 if line is None else line
         if role == Qt.ItemDataRole.ToolTipRole:
             path, line = self._table.line(section)
@@ -201,6 +203,12 @@ class ArrowTableModel(QAbstractTableModel):
                 return self.tr("Row {row} of {file}").format(row=section + 1, file=path.name)
             return self.tr("Line {line} of {file}").format(line=line, file=path.name)
         return None
+
+
+def _has_lines(table: Table, rows: int) -> bool:
+    """Are the lines of the file good numbers for its rows? Not where many rows share one, as in some JSON."""
+    first, last = table.line(0)[1], table.line(rows - 1)[1]
+    return len(table.parts) == 1 and first is not None and last is not None and 2 * (last - first + 1) >= rows
 
 
 class ArrowTableView(QTableView):

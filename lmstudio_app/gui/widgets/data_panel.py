@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QSize, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from lmstudio_app.data.catalog import BundledDataSet, bundled_data_sets
+from lmstudio_app.data.catalog import BundledDataSet, bundled_data_sets, suited_to
 from lmstudio_app.events import Progress
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
@@ -155,9 +155,8 @@ class DataPanel(QWidget):
         """The bundled sets, those made for the task first, and the files of before; ``current`` is selected without
         saying so.
         """
-        entries = list(bundled_data_sets().values())
-        suited = [entry for entry in entries if entry.suits(self._task.name)]
-        others = [entry for entry in entries if entry not in suited]
+        suited = suited_to(self._task.name)
+        others = [entry for entry in bundled_data_sets().values() if entry not in suited]
         rows = []
         if suited:
             rows.append(ModelRow(self.tr("Bundled data")))
@@ -171,6 +170,8 @@ class DataPanel(QWidget):
         self.list.blockSignals(True)
         self.list.set_rows(rows)
         self.list.select(json.dumps(current))
+        if self.list.currentIndex().row() <= 1:
+            self.list.scrollToTop()  # with its heading
         self.list.blockSignals(False)
 
     def _bundled_row(self, entry: BundledDataSet, current: Any) -> ModelRow:
