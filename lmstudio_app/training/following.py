@@ -93,17 +93,17 @@ class _Relay:
     def __init__(self, folder: Path, control: Control) -> None:
         self._folder = folder
         self._control = control
-        self._paused_there: bool | None = None
+        self._paused_there = False
         self._sent_paused = False
         self._sent_stop = False
 
     def pass_on(self, paused_there: bool) -> None:
         """``paused_there``: what the training itself says."""
-        if paused_there != self._paused_there:  # somebody else may have asked for it
-            if self._paused_there is not None or paused_there:
-                (self._control.pause if paused_there else self._control.resume)()
-                self._sent_paused = self._control.paused
+        if paused_there != self._paused_there:
             self._paused_there = paused_there
+            if paused_there != self._sent_paused:  # not what was asked for here: somebody else did
+                (self._control.pause if paused_there else self._control.resume)()
+                self._sent_paused = paused_there
         if self._control.stopping and not self._sent_stop:
             self._sent_stop = self._send("stop")
         elif self._control.paused != self._sent_paused:
