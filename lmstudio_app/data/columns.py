@@ -54,6 +54,10 @@ class ColumnSpec:
     aliases: tuple[str, ...] = ()
     role: str = ""
 
+    def __post_init__(self) -> None:
+        if self.type not in TYPES:
+            raise ValueError(f"there is no type {self.type} of columns")
+
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_\-.]+", "_", name.strip().lower()).strip("_")
@@ -209,7 +213,7 @@ def _has_role(wanted: Sequence[ColumnSpec], name: str) -> bool:
 def resolve_columns(
     dataset: Dataset, wanted: Sequence[ColumnSpec], mapping: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The mapping as the user gave it, completed by guesses.
+    """The mapping as the user gave it, completed by guesses. An input mapped to ``""`` is not used.
 
     Raises :class:`UserError` for an input the task does not have, a column the table does not have (with the nearest
     name), and a required input that nothing was found for.
@@ -220,9 +224,11 @@ def resolve_columns(
     for name, column in mapping.items():
         if name not in inputs:
             _raise_unknown("The task has no input {name}.", name, inputs)
-        if column not in names:
+        if column and column not in names:
             _raise_unknown("The data has no column {name}.", column, names)
-    chosen = _of_chosen_form(wanted, mapping)
+    unused = {name for name, column in mapping.items() if not column}
+    mapping = {name: column for name, column in mapping.items() if column}
+    chosen = _of_chosen_form([spec for spec in wanted if spec.required or spec.name not in unused], mapping)
     guessed = guess_columns(dataset, chosen)
     taken = set(mapping.values())
     found = {}

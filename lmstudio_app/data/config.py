@@ -36,7 +36,10 @@ class DataConfig:
     )
     columns: Mapping[str, str] = field(
         default_factory=dict,
-        metadata={"title": "Columns", "help": "Which column feeds which input of the task; the rest is guessed."},
+        metadata={
+            "title": "Columns",
+            "help": "Which column feeds which input; the rest is guessed, and an empty one is not used.",
+        },
     )
     eval_fraction: float = option(
         0.1,

@@ -208,7 +208,7 @@ def _mapping(config: DataConfig, table: Table, index: int) -> Mapping[str, str]:
     names = table.dataset.column_names
     if index == 0:
         return config.columns
-    return {name: column for name, column in config.columns.items() if column in names}
+    return {name: column for name, column in config.columns.items() if not column or column in names}
 
 
 def _number_texts(sides: Sequence[Side]) -> None:

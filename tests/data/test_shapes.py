@@ -122,6 +122,7 @@ def test_a_chat_is_found_by_what_is_in_it(put: Any) -> None:
     both = [{"messages": turns("a", "b"), "prompt": "c", "response": "d"}] * 3
     table = read_table(put("c.jsonl", both), JobContext()).dataset
     assert resolve_columns(table, CHAT, {"prompt": "prompt"}) == {"prompt": "prompt", "response": "response"}
+    assert resolve_columns(table, CHAT, {"messages": ""}) == {"prompt": "prompt", "response": "response"}
     table = read_table(put("d.jsonl", [{"text": "only this"}]), JobContext()).dataset
     with pytest.raises(UserError, match="No column for messages was found among: text") as caught:
         resolve_columns(table, CHAT)
@@ -325,6 +326,16 @@ def test_a_choice_is_no_example_text(put: Any) -> None:
     assert set(splits.train["language"]) == {"de", "nl"}
     numbers = [{"source": f"a {at}", "target": f"b {at}", "language": at % 2} for at in range(10)]
     assert set(prepare(put("codes.jsonl", numbers), PAIRS).train["language"]) == {"0", "1"}
+
+
+def test_an_input_mapped_to_nothing_is_not_used(put: Any) -> None:
+    path = put("pairs.jsonl", [{"en": f"Hello {at}", "de": f"Hallo {at}", "lang": "de"} for at in range(10)])
+    assert prepare(path, PAIRS).train.column_names == ["source", "target", "language"]
+    assert prepare(path, PAIRS, columns={"language": ""}).train.column_names == ["source", "target"]
+    both = prepare(path, PAIRS, columns={"language": ""}, eval=path)
+    assert both.eval.column_names == ["source", "target"]
+    with pytest.raises(ValueError, match="no type image"):
+        ColumnSpec("picture", "Picture", "", type="image")
 
 
 def test_texts_without_telling_names_are_taken_in_the_order_of_the_file(put: Any) -> None:

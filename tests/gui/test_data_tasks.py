@@ -205,6 +205,42 @@ def test_chats_are_readable_and_what_is_none_is_named(qtbot: Any, make_tab: Any,
     assert shown_charts(tab) == ["Words in a text"]
 
 
+def test_a_chat_has_one_form_and_what_is_not_used_stays_so(qtbot: Any, make_tab: Any, put: Any, services: Any) -> None:
+    turns = [{"role": "user", "content": "{at}?"}, {"role": "assistant", "content": "{at}!"}]
+    rows = [
+        {
+            "messages": [{**turn, "content": turn["content"].format(at=at)} for turn in turns],
+            "ask": f"a {at}",
+            "say": f"b {at}",
+        }
+        for at in range(20)
+    ]
+    tab = make_tab()
+    choose(tab, "chat")
+    settle(qtbot, tab, put("both.jsonl", rows))
+    form = tab.panel.form
+    assert form.columns() == {"messages": "messages"}
+    for name, column in (("prompt", "ask"), ("response", "say")):
+        box = form.column_box(name)
+        box.setCurrentIndex(box.findData(column))
+    assert form.columns() == {"prompt": "ask", "response": "say"}
+    settle(qtbot, tab)
+    assert tab.selection is not None
+    assert tab.selection.config.columns == {"prompt": "ask", "response": "say", "messages": ""}
+    assert prepare_data(tab.selection.config, CHAT, JobContext()).train[0]["messages"][0]["content"].startswith("a ")
+    assert shown_charts(tab) == ["Prompt: words", "Response: words"]
+    tab.hide()
+    again = make_tab()
+    settle(qtbot, again)
+    assert again.panel.form.columns() == {"prompt": "ask", "response": "say"}
+    box = again.panel.form.column_box("messages")
+    box.setCurrentIndex(box.findData("messages"))
+    settle(qtbot, again)
+    assert again.panel.form.columns() == {"messages": "messages"}
+    assert again.selection is not None
+    assert again.selection.config.columns == {"messages": "messages"}
+
+
 def test_answers_are_shown_as_text(qtbot: Any, make_tab: Any, put: Any) -> None:
     context = "The cat sat on the mat."
     answers = [{"text": ["The cat", "cat"], "answer_start": [0, 4]}, {"text": [], "answer_start": []}] * 10

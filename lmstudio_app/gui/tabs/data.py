@@ -11,7 +11,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QShowEve
 from PySide6.QtWidgets import QFileDialog, QWidget
 
 from lmstudio_app.data.catalog import bundled_data_sets, first_for
-from lmstudio_app.data.columns import EXAMPLE_TYPES, ColumnSpec
+from lmstudio_app.data.columns import EXAMPLE_TYPES, ColumnSpec, needed_columns
 from lmstudio_app.data.problems import Problem
 from lmstudio_app.data.sources import FILE_PATTERNS, ReadOptions
 from lmstudio_app.data.splits import DataConfig, DataSelection
@@ -251,10 +251,11 @@ class DataTab(QWidget):
         elif previous is not None and previous.request.task == opened.request.task:
             columns = self.panel.form.columns()  # the same file read in another way
         mapping = dict(opened.mapping)
-        if columns and all(column in opened.types for column in columns.values()):
-            mapping |= columns
         specs = find_task(self.task).columns
-        mapping = {name: column for name, column in mapping.items() if any(spec.name == name for spec in specs)}
+        inputs = {spec.name for spec in specs}
+        if columns and columns.keys() <= inputs and all(column in opened.types for column in columns.values()):
+            needed = {spec.name for spec in needed_columns(specs, columns)}
+            mapping = {name: column for name, column in mapping.items() if name in needed} | columns
         self.panel.form.set_columns(specs, list(opened.types), mapping)
         self.panel.form.set_reading(self._options, opened.table.facts)
         self.view.show_table(opened.table, opened.types, self._uses(), source_title(opened.request.source))
@@ -334,11 +335,12 @@ class DataTab(QWidget):
 
     def _config(self) -> DataConfig:
         assert self._opened is not None
-        form = self.panel.form
+        form, columns = self.panel.form, self.panel.form.columns()
+        unused = {name: "" for name in self._opened.mapping if name not in columns}  # else it would be guessed
         return DataConfig(
             train=self._opened.request.source,
             eval=form.evaluation,
-            columns=form.columns(),
+            columns=columns | unused,
             eval_fraction=form.eval_fraction,
             limit=form.limit.value(),
             deduplicate=form.deduplicate.isChecked(),
@@ -382,7 +384,9 @@ class DataTab(QWidget):
             for column, spec in self._uses().items()
             if spec.type in EXAMPLE_TYPES
         ]
-        if texts:
+        if not texts:
+            self.view.show_lengths((), tokens=False)
+        else:
             self._jobs.measure(LengthRequest(self._opened.table, tuple(texts), self._tokenizer))
 
     # --- mending

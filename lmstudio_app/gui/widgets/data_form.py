@@ -108,15 +108,25 @@ class DataForm(QWidget):
         return {name: box.currentData() for name, box in self._boxes.items() if box.currentData()}
 
     def _on_column_changed(self) -> None:
-        """A column feeds one input: the other that had it gets the one that became free."""
+        """A column feeds one input: the other that had it gets the one that became free. A chat has one form."""
         chosen = self.sender()
         assert isinstance(chosen, QComboBox)
+        self._keep_one_form(chosen)
         for box in self._boxes.values():
             if box is not chosen and box.currentData() == chosen.currentData() and box.currentData():
                 used = {other.currentData() for other in self._boxes.values()}
                 free = [box.itemData(i) for i in range(box.count()) if box.itemData(i) not in used]
                 box.choose(free[0] if free else box.itemData(0))
         self.columns_changed.emit()
+
+    def _keep_one_form(self, chosen: QComboBox) -> None:
+        """A chat is taken from its messages or from the columns of its roles: choosing one lets go of the other."""
+        if not chosen.currentData() or not any(spec.role for spec in self._specs):
+            return
+        spec = next(spec for spec in self._specs if self._boxes[spec.name] is chosen)
+        for other in self._specs:
+            if (spec.role and other.type == "messages") or (spec.type == "messages" and other.role):
+                self._boxes[other.name].choose("")
 
     # --- evaluation
 

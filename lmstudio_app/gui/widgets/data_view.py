@@ -256,6 +256,8 @@ class DataView(QWidget):
             if number < len(measured):
                 name = measured[number].title if len(measured) > 1 else ""
                 chart.set_lengths(measured[number].lengths, tokens=tokens, name=name)
+            else:
+                chart.clear()
         if len(self.length_charts) < len(measured):
             QTimer.singleShot(0, self, self._build_lengths)
 

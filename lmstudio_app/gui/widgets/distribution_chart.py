@@ -190,7 +190,10 @@ class LengthHistogram(DistributionChart):
         self.plot.addItem(self._mark, ignoreBounds=True)
         self.plot.scene().sigMouseMoved.connect(self._on_mouse_moved)
         self.plot.viewport().installEventFilter(self)
-        self.set_lengths(self._lengths, tokens=False)
+        self.clear()
+
+    def clear(self) -> None:
+        self.set_lengths(np.zeros(0, dtype=np.int64), tokens=False)
 
     def set_lengths(self, lengths: npt.NDArray[np.int64], *, tokens: bool, name: str = "") -> None:
         """``name`` tells the texts from those of another chart."""
