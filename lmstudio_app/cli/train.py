@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.plans import explain
 from lmstudio_app.errors import UserError
 
 
@@ -33,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         action="store_true",
         help="train in a process of its own, print the run's folder and return; runs follow, pause and stop take it",
     )
+    parser.add_argument("--explain", action="store_true", help="say which layers would train, and when; train nothing")
     parser.add_argument("--json", action="store_true", help="one event a line on stdout")
     parser.set_defaults(run=run)
 
@@ -54,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         overrides = [text for group in args.set for text in group]
         request = TrainRequest(Recipe.load(args.recipe, overrides), args.run_dir)
+    if args.explain:
+        if request.recipe is None:
+            raise UserError("There is no recipe to explain.", "Name a RECIPE.yaml, and leave --resume out.")
+        return explain(request.recipe, as_json=args.json)
     if args.in_background:
         with console_context(json=args.json) as ctx:
             folder = start_in_background(request, ctx)

@@ -129,7 +129,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     dtype = _inference_dtype(request.precision, device)
     with quiet_transformers(ctx):
         ctx.status("Reading the configuration of {name}", name=name)
-        config = _load_config(folder)
+        config = load_config(folder)
         head = _choose_head(request, card)
         _set_labels(config, request, card, head)
         ctx.check()
@@ -164,7 +164,8 @@ def _inference_dtype(precision: str, device: torch.device) -> torch.dtype:
     return resolve_precision(precision, device)
 
 
-def _load_config(folder: Path) -> Any:
+def load_config(folder: Path) -> Any:
+    """The transformers configuration of a model folder. Raises :class:`UserError` when it describes no model."""
     from transformers import CONFIG_MAPPING, AutoConfig
 
     raw = read_config(folder)
