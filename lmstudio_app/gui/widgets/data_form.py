@@ -138,9 +138,7 @@ class DataForm(QWidget):
         self.eval_box.addItem(self.tr("Another file…"), _OPEN)
         self.eval_box.activated.connect(self._on_eval_activated)
         self._row(row, self.tr("Evaluate on"), self.eval_box, tip)
-        tip = self.tr(
-            "How much of the data is kept for evaluation: the same part of every class; of running text, whole documents"
-        )
+        tip = self.tr("How much of the data is kept for evaluation: the same part of every class, or whole documents")
         self.fraction = QSpinBox(self._card)
         self.fraction.setRange(1, 90)
         self.fraction.setMinimumHeight(self.eval_box.sizeHint().height())
