@@ -1,7 +1,8 @@
 """From a source to what a task trains and evaluates on: chosen columns, rows that fit, a split that repeats.
 
-The split by fraction is stratified on the label and keeps equal texts on one side, so it cannot leak. Running text is
-split by whole documents, in the order of the file.
+The split by fraction is stratified on the label and keeps equal texts on one side, so it cannot leak; nor does a
+context with questions about it come to both sides, where there are several. Running text is split by whole documents,
+in the order of the file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from lmstudio_app.data.reports import (
     note_labels,
     note_leakage,
 )
-from lmstudio_app.data.shapes import Shape
+from lmstudio_app.data.shapes import CONTEXT, Shape
 from lmstudio_app.data.sides import Side, without_misfits, without_missing
 from lmstudio_app.data.sources import ReadOptions, Table, in_file, read_table
 from lmstudio_app.data.statistics import (
@@ -248,4 +249,8 @@ def _split(side: Side, config: DataConfig) -> tuple[Side, Side]:
         label = side.shape.label
         strata = None if label is None else codes(side.column(label))
         chosen = choose_evaluation(side.texts, strata, config.eval_fraction, config.seed)
+        if side.shape.answers is not None and CONTEXT in side.columns:
+            (contexts,) = joint_text_codes([[side.column(CONTEXT)]])
+            unseen = choose_evaluation(contexts, strata, config.eval_fraction, config.seed)
+            chosen = unseen if unseen.any() and not unseen.all() else chosen
     return side.take(~chosen), side.take(chosen)

@@ -14,6 +14,7 @@ import torch
 import transformers as t
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from lmstudio_app.data.splits import DataConfig, prepare_data
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.events import Evaluated, Event, Status
 from lmstudio_app.jobs import Control, JobContext
@@ -231,6 +232,22 @@ def test_the_loss_is_the_models_own(tmp_path: Path) -> None:
     }
     expected = loaded.model(**plain, **places).loss
     assert QUESTION_ANSWERING.loss(loaded.model, batch).item() == pytest.approx(expected.item(), abs=1e-6)
+
+
+def test_no_text_is_trained_on_and_evaluated(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = []
+    for name, place in itertools.product(NAMES, PLACES):
+        answers = {"text": [place], "answer_start": [len(name) + 8]}
+        rows.append({"question": f"where was {name}?", "context": f"{name} was in {place}.", "answers": answers})
+    rows += [{**row, "question": f"{row['question']} and why?"} for row in rows]
+    config = DataConfig(train=str(write(tmp_path / "rows.jsonl", rows)), eval_fraction=0.25)
+    splits = prepare_data(config, QUESTION_ANSWERING.columns, JobContext())
+    assert len(splits.eval) == 18
+    assert not set(splits.train["context"]) & set(splits.eval["context"])
+    same = [{**row, "context": rows[0]["context"], "answers": rows[0]["answers"]} for row in rows]
+    config = DataConfig(train=str(write(tmp_path / "same.jsonl", same)), eval_fraction=0.25, deduplicate=False)
+    splits = prepare_data(config, QUESTION_ANSWERING.columns, JobContext())
+    assert 12 <= len(splits.eval) <= 24  # one text for all: then by questions
 
 
 # --- training and asking
