@@ -6,7 +6,7 @@ of the backbone (an encoder-decoder has one on either side), the rest is sorted 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,10 @@ from lmstudio_app.errors import UserError
 if TYPE_CHECKING:
     from torch import nn
 
+    from lmstudio_app.models.card import ModelCard
+
 EMBEDDINGS, LAYER, BETWEEN, HEAD = "embeddings", "layer", "between", "head"
+_NEW_PARTS = "_lmstudio_new_parts"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,35 @@ def head_modules(model: nn.Module) -> tuple[str, ...]:
         if (top := name.partition(".")[0]) not in body:
             found[top] = None
     return tuple(found)
+
+
+def note_new_parts(model: nn.Module, card: ModelCard) -> None:
+    """Remember on ``model`` what of its backbone came without weights and is random, as a new head is.
+
+    That can be the pooler alone, which a model pretrained on masked words does not have.
+    """
+    path = f"{backbone_prefix(model)}pooler"
+    is_new = "pooler" not in dict(card.parts) and _has_parameters(model, path)
+    setattr(model, _NEW_PARTS, (path,) if is_new else ())
+
+
+def task_modules(model: nn.Module) -> tuple[str, ...]:
+    """Paths of what is to be learned for the task in any case: the head, and what :func:`note_new_parts` has found."""
+    return (*head_modules(model), *getattr(model, _NEW_PARTS, ()))
+
+
+def _has_parameters(model: nn.Module, path: str) -> bool:
+    return any(name.startswith(f"{path}.") for name, _ in model.named_parameters())
+
+
+def parameters_in(model: nn.Module, paths: Iterable[str]) -> frozenset[str]:
+    """Names of the parameters of these modules (or of these parameters themselves)."""
+    places = tuple(paths)
+    return frozenset(
+        name
+        for name, _ in model.named_parameters()
+        if any(name == path or name.startswith(f"{path}.") for path in places)
+    )
 
 
 def layer_groups(model: nn.Module) -> tuple[LayerGroup, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.names import hub_id
-from lmstudio_app.training.layers import head_modules, stacks
+from lmstudio_app.training.layers import stacks, task_modules
 
 if TYPE_CHECKING:
     import torch
@@ -36,9 +36,9 @@ def is_adapter(name: str) -> bool:
 
 
 def trained_heads(model: nn.Module) -> tuple[str, ...]:
-    """The modules of the head that train whole. A language model's head is pretrained, so it is left alone."""
+    """The modules that train whole: the head, and what else is new; not the pretrained head of a language model."""
     output = getattr(model, "get_output_embeddings", lambda: None)()
-    return head_modules(model) if output is None else ()
+    return task_modules(model) if output is None else ()
 
 
 def target_modules(model: nn.Module, config: StrategyConfig) -> dict[str, int]:

@@ -13,7 +13,7 @@ from lmstudio_app.models.loading import AUTO_CLASSES, load_config, preload_libra
 from lmstudio_app.models.references import resolve
 from lmstudio_app.tasks import find_task
 from lmstudio_app.training import lora
-from lmstudio_app.training.layers import LayerGroup, layer_groups
+from lmstudio_app.training.layers import LayerGroup, layer_groups, note_new_parts, parameters_in
 from lmstudio_app.training.strategies import StrategyConfig, find_strategy
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def describe_strategy(model: nn.Module, config: StrategyConfig) -> LayerPlan:
     else:
         adapters = {f"{path}.": count for path, count in lora.target_modules(model, config).items()}
         heads = lora.trained_heads(model)
-        stages, rates = [frozenset(name for name in sizes if name.partition(".")[0] in heads)], {}
+        stages, rates = [parameters_in(model, heads)], {}
     planned = []
     for group in groups:
         beside = sum(count for path, count in adapters.items() if any(name.startswith(path) for name in group.names))
@@ -124,7 +124,9 @@ def _pretrained_skeleton(recipe: Recipe, head: str, labels: int, ctx: JobContext
         config.id2label = {index: str(index) for index in range(count)}
         config.label2id = {name: index for index, name in config.id2label.items()}
     with torch.device("meta"):
-        return getattr(transformers, AUTO_CLASSES[head]).from_config(config)
+        model = getattr(transformers, AUTO_CLASSES[head]).from_config(config)
+    note_new_parts(model, card)
+    return model
 
 
 def count_labels(recipe: Recipe, ctx: JobContext) -> int:

@@ -172,6 +172,12 @@ class Recipe:
                 else "The recipe names neither a model nor an architecture.",
                 "Set model to start from a pretrained one, or architecture to start from random weights.",
             )
+        if self.architecture is not None and self.strategy.name in ("frozen_backbone", "lora"):
+            raise UserError(
+                "The strategy {strategy} keeps what a model knows, and a new one knows nothing yet.",
+                "Choose the strategy full, or start from a pretrained model.",
+                strategy=self.strategy.name,
+            )
         if self.architecture is not None and self.architecture.family not in task.families:
             raise UserError(
                 "No {family} model can be made from scratch for the task {task}.",

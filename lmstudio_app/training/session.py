@@ -20,6 +20,7 @@ from lmstudio_app.tasks import Task, find_task
 from lmstudio_app.tasks.task import Setup
 from lmstudio_app.training.checkpoints import Position
 from lmstudio_app.training.encoding import EncodedRows, encode_rows
+from lmstudio_app.training.layers import note_new_parts
 from lmstudio_app.training.processes import Processes, make_accelerator
 from lmstudio_app.training.recipe import Recipe, TrainingConfig
 from lmstudio_app.training.scratch import start_from_scratch
@@ -203,6 +204,7 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
     else:
         request = LoadRequest(recipe.model, head=task.head, device=config.device, precision="float32", labels=labels)
         loaded = load_model(request, ctx)
+        note_new_parts(loaded.model, loaded.card)
     limit = min(config.max_length, loaded.card.max_length or config.max_length)
     if limit < config.max_length:
         ctx.warn("This model reads at most {limit} tokens; longer texts are cut there.", limit=limit)

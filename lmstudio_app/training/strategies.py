@@ -15,9 +15,10 @@ from lmstudio_app.training.layers import (
     HEAD,
     LAYER,
     fixed_parameters,
-    head_modules,
     layer_groups,
+    parameters_in,
     stacks,
+    task_modules,
 )
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ def _everything(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]
 
 
 def _task_parameters(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
-    heads = head_modules(model)
-    names = frozenset(name for name, _ in model.named_parameters() if name.partition(".")[0] in heads)
+    names = parameters_in(model, task_modules(model))
     if not names:
         raise UserError(
             "This model has no parameters of its own for the task, so a frozen backbone leaves nothing to train.",

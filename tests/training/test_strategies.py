@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
@@ -16,6 +16,8 @@ from lmstudio_app.training.checkpoints import checkpoint_folders
 from lmstudio_app.training.layers import fixed_parameters, layer_groups, stacks
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.lora import target_modules
+from lmstudio_app.training.plan import plan_training
+from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.session import make_optimizer
 from lmstudio_app.training.strategies import STRATEGIES, StrategyConfig, find_strategy, train_only
 from tests.training.subjects import SUBJECTS, changed, load, losses, make, tensors, train_until
@@ -58,6 +60,32 @@ def test_exactly_the_intended_tensors_change(subject: str, name: str, tmp_path: 
     wanted = intended(before, strategy)
     assert len(wanted) >= 1
     assert changed(tensors(before), tensors(load(recipe, result.model_folder))) == wanted
+
+
+@pytest.mark.parametrize("name", ["frozen_backbone", "lora"])
+def test_a_pooler_that_came_without_weights_is_learned_as_the_head_is(name: str, tmp_path: Path) -> None:
+    """A model pretrained on masked words has none; a random one that stays random would spoil what is learned."""
+    recipe = make("bert", tmp_path, {"name": name})
+    weights = Path(recipe.model) / "model.safetensors"
+    kept = {key: tensor for key, tensor in load_file(weights).items() if not key.startswith("pooler.")}
+    save_file(kept, weights, metadata={"format": "pt"})
+    before = load(recipe)
+    result = train(TrainRequest(recipe, tmp_path / "run"), JobContext())
+    found = changed(tensors(before), tensors(load(recipe, result.model_folder)))
+    new = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    assert found == intended(before, {"name": name}) | new
+    planned = {p.title: p.trained for p in plan_training(recipe, JobContext()).groups}
+    assert planned["Above the layers"] == 32 * 32 + 32
+    if name == "lora":  # and the adapter brings it along
+        import peft
+
+        torch.manual_seed(5)
+        plain = load(recipe)
+        torch.nn.init.normal_(plain.bert.pooler.dense.weight)
+        adapted = peft.PeftModel.from_pretrained(plain, tmp_path / "run" / "adapter").eval()
+        ids = torch.tensor([[2, 9, 14, 3]])
+        expected = load(recipe, result.model_folder).eval()(input_ids=ids).logits
+        assert torch.allclose(adapted(input_ids=ids).logits, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
@@ -173,3 +201,11 @@ def test_a_model_without_a_head_of_its_own_is_refused(tiny_encoder: Path) -> Non
     model = AutoModel.from_pretrained(tiny_encoder)
     with pytest.raises(UserError, match="nothing to train"):
         find_strategy("frozen_backbone").stages(model, StrategyConfig(name="frozen_backbone"))
+
+
+@pytest.mark.parametrize("name", ["frozen_backbone", "lora"])
+def test_a_new_model_has_nothing_to_be_kept(name: str, tmp_path: Path) -> None:
+    values = make("bert", tmp_path, {"name": name}).to_dict() | {"architecture": {"family": "bert"}}
+    del values["model"]
+    with pytest.raises(UserError, match="knows nothing yet"):
+        Recipe.from_dict(values)
