@@ -34,7 +34,7 @@ def source_title(source: Any) -> str:
     if isinstance(source, str):
         entry = bundled_data_sets().get(source)
         return entry.title if entry is not None else Path(source).name
-    names = [Path(name).name for name in (source.values() if isinstance(source, Mapping) else source)]
+    names = [source_title(str(name)) for name in (source.values() if isinstance(source, Mapping) else source)]
     if isinstance(source, Mapping):
         return _translate("{source} and {target}").format(source=names[0], target=names[-1])
     return _translate("{first} and {count} more").format(first=names[0], count=len(names) - 1)

@@ -336,3 +336,15 @@ def test_aligned_files_of_different_length_say_so(qtbot: Any, make_tab: Any, put
     settle(qtbot, tab, {"source": put("a.en", "one\ntwo\n"), "target": put("a.de", "eins\n")})
     assert tab.view.problems[0].kind == "failed"
     assert "2 lines, but" in tab.view.problems[0].message
+
+
+def test_bundled_data_sets_make_up_one_source(qtbot: Any, make_tab: Any) -> None:
+    tab = make_tab()
+    settle(qtbot, tab, ["uci-imdb", "uci-amazon"])
+    assert tab.selection is not None
+    assert (tab.selection.title, tab.selection.config.train) == (
+        "Sentiment sentences, IMDb and 1 more",
+        ["uci-imdb", "uci-amazon"],
+    )
+    assert any(row.title == tab.selection.title for row in tab.panel.list.rows)
+    assert tab.view.preview.rows.rowCount() == 2000

@@ -192,9 +192,11 @@ class DataPanel(QWidget):
         key, title = json.dumps(source), source_title(source)
         if not all(path.is_file() for path in paths):
             return ModelRow(title, key, str(paths[0]), "missing", self.tr("Not found"), tip, True)
+        state = self.tr("In use") if source == current else ""
+        if not paths:  # several bundled data sets
+            return ModelRow(title, key, "", "loaded", state, tip, True)
         size = format_bytes(sum(path.stat().st_size for path in paths))
         detail = self.tr("{size} · {folder}").format(size=size, folder=paths[0].parent)
-        state = self.tr("In use") if source == current else ""
         return ModelRow(title, key, detail, "loaded", state, tip, True)
 
     def set_busy(self, sentence: str) -> None:
