@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,9 @@ def build_marian(folder: Path, *, tokens: Sequence[str] = (), two_sides: bool = 
     names = list(dict.fromkeys([*pieces, *target, *tokens, "<pad>"]))
     (folder / "vocab.json").write_text(json.dumps({name: index for index, name in enumerate(names)}))
     target_model = folder / ("target.model" if two_sides else "source.model")
-    tokenizer = MarianTokenizer(str(folder / "source.model"), str(target_model), str(folder / "vocab.json"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*sacremoses")
+        tokenizer = MarianTokenizer(str(folder / "source.model"), str(target_model), str(folder / "vocab.json"))
     padding = names.index("<pad>")
     config = MarianConfig(
         vocab_size=len(names),

@@ -124,10 +124,10 @@ def smoothed_loss(model: Any, inputs: Inputs) -> torch.Tensor:
     inputs = dict(inputs)
     smoothing = inputs.pop("label_smoothing", None)
     if smoothing is None:
-        loss: torch.Tensor = model(**inputs).loss
+        loss: torch.Tensor = model(**inputs, use_cache=False).loss
         return loss
     labels = inputs.pop("labels")
-    logits = model(**inputs, decoder_input_ids=_shift_right(model, labels)).logits
+    logits = model(**inputs, decoder_input_ids=_shift_right(model, labels), use_cache=False).logits
     log_probabilities = logits.float().log_softmax(-1)
     nll = torch.nn.functional.nll_loss(log_probabilities.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
     counts = labels != IGNORED
@@ -158,10 +158,11 @@ def reading_metrics(evaluation: Evaluation) -> dict[str, float]:
         evaluation.ctx.check()
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("rows", "label_smoothing")}
         items = (inputs["labels"] != IGNORED).sum()
-        total = total + evaluation.model(**inputs).loss.double() * items  # read once at the end: a GPU need not wait
+        loss = evaluation.model(**inputs, use_cache=False).loss
+        total = total + loss.float() * items  # read once at the end, so that a GPU need not wait
         count = count + items
-    loss = total / count
-    return {"loss": float(loss), "perplexity": float(torch.exp(loss))}
+    mean = total / count
+    return {"loss": float(mean), "perplexity": float(torch.exp(mean))}
 
 
 def evaluation_sample(rows: Dataset, count: int) -> dict[str, list[Any]]:
