@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import threading
@@ -115,14 +116,14 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         with _lock:
             kept = _recipes.get(path)
         if kept is not None and kept[0] == stamp:
-            return kept[1]
+            return copy.deepcopy(kept[1])
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-        values["task"], values["data"]["train"]  # what every recipe has
+        _ = values["task"], values["data"]["train"]  # what every recipe has
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise UserError("{folder} holds no readable recipe.", "Delete the folder.", folder=str(folder)) from error
     with _lock:
         _recipes[path] = (stamp, values)
-    return dict(values)
+    return copy.deepcopy(values)
 
 
 _recipes: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
