@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.models.adapters import weights_folder
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.models.weights import gguf_error, parameters, parameters_by_part, tensors
 
@@ -150,7 +151,7 @@ def read_card(folder: Path, reference: str = "") -> ModelCard:
     """
     config = read_config(folder)
     flat = _flat(config)
-    found = tensors(folder)
+    found = tensors(weights_folder(folder))
     infos = list(parameters(found))
     count = sum(info.count for info in infos)
     by_type: collections.Counter[str] = collections.Counter()

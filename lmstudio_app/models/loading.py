@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
 from lmstudio_app.errors import UserError, is_out_of_memory
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.adapters import is_adapter, merge_adapters, weights_folder
 from lmstudio_app.models.card import ModelCard, read_card, read_config
 from lmstudio_app.models.preloading import preload_libraries
 from lmstudio_app.models.quiet import quiet_transformers
@@ -137,7 +139,10 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
         tokenizer = load_tokenizer(folder)
         ctx.check()
         ctx.status("Loading the weights of {name}", name=name)
-        model = _load_weights(folder, config, head, dtype, request, card, ctx)
+        if is_adapter(folder):
+            model = _load_adapted(folder, config, head, dtype, request, card, ctx)
+        else:
+            model = _load_weights(folder, config, head, dtype, request, card, ctx)
         _check_vocabulary(model, tokenizer, folder)
         _agree_on_padding(model, tokenizer)
     ctx.check()
@@ -241,6 +246,23 @@ def load_tokenizer(folder: Path) -> Any:
         ) from error
 
 
+def _load_adapted(
+    folder: Path, config: Any, head: str, dtype: torch.dtype, request: LoadRequest, card: ModelCard, ctx: JobContext
+) -> Any:
+    """The model that the adapters in ``folder`` belong to, with them added into its weights."""
+    if head != card.head or (request.labels and len(request.labels) != len(card.labels)):
+        raise UserError(
+            "The adapters in {folder} are for one task and its labels alone.",
+            "Start from the model that they belong to, or train them again with strategy.merge on.",
+            folder=str(folder),
+        )
+    base = weights_folder(folder)
+    request = dataclasses.replace(request, labels=request.labels or card.labels)
+    model = _load_weights(base, config, head, dtype, request, read_card(base), ctx, is_final=False)
+    ctx.check()
+    return merge_adapters(model, folder)
+
+
 def _load_weights(
     folder: Path,
     config: Any,
@@ -249,6 +271,8 @@ def _load_weights(
     request: LoadRequest,
     card: ModelCard,
     ctx: JobContext,
+    *,
+    is_final: bool = True,
 ) -> Any:
     import transformers
 
@@ -284,7 +308,7 @@ def _load_weights(
             reason=_first_line(error),
         ) from error
     fresh = _judge(model, report, head, request, card)
-    if fresh:
+    if fresh and is_final:
         ctx.status("The head is new and still knows nothing: {keys}", keys=", ".join(fresh))
     return model
 

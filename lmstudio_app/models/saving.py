@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ def save_model(
     *,
     provenance: Mapping[str, Any],
     state: Mapping[str, Any] | None = None,
+    write_adapters: Callable[[Path], None] | None = None,
 ) -> None:
     """Write safetensors, configuration, tokenizer, ``README.md`` and ``provenance.json``, all or nothing.
 
     An older model in ``folder`` is replaced only when the new one is whole. ``provenance``: see
     :mod:`lmstudio_app.models.provenance`. ``state`` are the tensors to be saved, by name, where they are not those of
-    ``model`` itself. Raises :class:`UserError` when the disk has no room.
+    ``model`` itself. ``write_adapters`` is called with the new folder to write adapters in place of weights. Raises
+    :class:`UserError` when the disk has no room.
     """
     count = sum(parameter.numel() for parameter in model.parameters())
     if state is not None:  # tied weights are there under two names
@@ -34,7 +36,12 @@ def save_model(
     require_free_space(folder.parent, _size(model.state_dict() if state is None else state))
     with atomic_folder(folder) as temporary:
         with quiet_transformers():
-            model.save_pretrained(temporary, state_dict=None if state is None else dict(state))
+            if write_adapters is not None:
+                model.config.architectures = [type(model).__name__]
+                model.config.save_pretrained(temporary)
+                write_adapters(temporary)
+            else:
+                model.save_pretrained(temporary, state_dict=None if state is None else dict(state))
             tokenizer.save_pretrained(temporary)
         write_provenance(temporary, provenance)
         (temporary / "README.md").write_text(model_card_text(folder.name, model, provenance, count), encoding="utf-8")

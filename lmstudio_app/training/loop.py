@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -95,15 +96,20 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
 
 def _finish(session: Session, result: TrainResult, position: Position, evaluation: Evaluated, ctx: JobContext) -> None:
     """Save the model and say what came of it."""
+    state, write_adapters = None, None
     if session.adapter is not None:
+        write_adapters = functools.partial(lora.save_adapter, adapter=session.adapter, base=session.recipe.model)
         with atomic_folder(result.run_folder / ADAPTER) as folder:
-            lora.save_adapter(folder, session.adapter, session.recipe.model)
+            write_adapters(folder)
+        if session.recipe.strategy.merge:
+            state, write_adapters = lora.merged_weights(session.loaded.model), None
     save_model(
         result.model_folder,
         session.loaded.model,
         session.loaded.tokenizer,
         provenance=_provenance(session, evaluation),
-        state=None if session.adapter is None else lora.merged_weights(session.loaded.model),
+        state=state,
+        write_adapters=write_adapters,
     )
     rate = position.examples / position.train_seconds if position.train_seconds else 0.0
     ctx.emit(

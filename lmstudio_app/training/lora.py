@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.models.adapters import ADAPTER_WEIGHTS
 from lmstudio_app.models.names import hub_id
 from lmstudio_app.training.layers import stacks, task_modules
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from lmstudio_app.training.strategies import StrategyConfig
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _NAME = "default"  # peft can hold several adapters; here is one
 _TASK_TYPES = {
     "SequenceClassification": "SEQ_CLS",
@@ -105,7 +105,7 @@ def save_adapter(folder: Path, adapter: Any, base: str = "") -> None:
     tensors = peft.get_peft_model_state_dict(adapter, adapter_name=_NAME, save_embedding_layers=False)
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        folder / WEIGHTS,
+        folder / ADAPTER_WEIGHTS,
         metadata={"format": "pt"},
     )
     settings = adapter.peft_config[_NAME]
@@ -122,7 +122,7 @@ def load_adapter(folder: Path, adapter: Any) -> None:
     import peft
     from safetensors.torch import load_file
 
-    tensors = load_file(folder / WEIGHTS)
+    tensors = load_file(folder / ADAPTER_WEIGHTS)
     known = peft.get_peft_model_state_dict(adapter, adapter_name=_NAME, save_embedding_layers=False)
     shapes = {name: tuple(tensor.shape) for name, tensor in known.items()}
     if shapes != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:

@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Evaluated, Event
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.adapters import ADAPTER_WEIGHTS
+from lmstudio_app.models.card import read_card
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.training import lora
 from lmstudio_app.training.checkpoints import checkpoint_folders
@@ -93,7 +95,7 @@ def test_merging_gives_an_ordinary_model_and_leaves_the_running_one(
     assert torch.equal(logits(model), adapted)
     assert not torch.allclose(adapted, before, atol=1e-3)
     lora.save_adapter(tmp_path, adapter)
-    assert sum(tensor.nbytes for tensor in load_file(tmp_path / lora.WEIGHTS).values()) == lora.adapter_size(adapter)
+    assert sum(tensor.nbytes for tensor in load_file(tmp_path / ADAPTER_WEIGHTS).values()) == lora.adapter_size(adapter)
 
 
 def test_the_attention_alone_is_adapted_unless_more_is_asked_for(tmp_path: Path) -> None:
@@ -174,3 +176,26 @@ def test_the_head_of_a_language_model_is_left_alone() -> None:
         assert lora.trained_heads(HEADS["masked"].from_config(CONFIGS["bert"])) == ()
         assert lora.trained_heads(t.LlamaForCausalLM(CONFIGS["llama"])) == ()
         assert lora.trained_heads(HEADS["answers"].from_config(CONFIGS["llama"])) == ("qa_outputs",)
+
+
+@pytest.mark.parametrize("subject", ["bert", "marian"])
+def test_a_model_that_is_not_merged_needs_its_base_and_says_the_same(subject: str, tmp_path: Path) -> None:
+    merged = train(TrainRequest(make(subject, tmp_path, LORA), tmp_path / "merged"), JobContext())
+    recipe = make(subject, tmp_path, LORA | {"merge": False})
+    result = train(TrainRequest(recipe, tmp_path / "run"), JobContext())
+    names = {path.name for path in result.model_folder.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors", "config.json", "README.md"} <= names
+    assert "model.safetensors" not in names
+    card, whole = read_card(result.model_folder), read_card(merged.model_folder)
+    assert (card.head, card.labels, card.architecture) == (whole.head, whole.labels, whole.architecture)
+    events: list[Event] = []
+    loaded = load_model(LoadRequest(str(result.model_folder), device="cpu"), JobContext(events.append))
+    assert type(loaded.model).__name__ == card.architecture
+    assert not any("knows nothing" in getattr(event, "message", "") for event in events)
+    assert torch.allclose(logits(loaded.model), logits(load(recipe, merged.model_folder)), atol=1e-5)
+    if subject == "bert":
+        with pytest.raises(UserError, match="one task and its labels"):
+            load_model(LoadRequest(str(result.model_folder), head="masked-lm", device="cpu"), JobContext())
+    Path(recipe.model).rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="does not exist"):
+        read_card(result.model_folder)
