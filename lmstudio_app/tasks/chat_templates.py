@@ -104,7 +104,10 @@ def encode_chat(tokenizer: Any, messages: Messages) -> list[EncodedChat]:
     """
     messages = with_accepted_system(tokenizer, messages)
     if tokenizer.is_fast and _MARKS_ANSWERS.search(tokenizer.get_chat_template()):
-        found = tokenizer.apply_chat_template(messages, return_dict=True, return_assistant_tokens_mask=True)
+        # not verbose: a warning about the length would tell nothing, since long conversations are shortened
+        found = tokenizer.apply_chat_template(
+            messages, return_dict=True, return_assistant_tokens_mask=True, tokenizer_kwargs={"verbose": False}
+        )
         return [_with_end_of_turn(tokenizer, found["input_ids"], [bool(part) for part in found["assistant_masks"]])]
     whole = render(tokenizer, messages)
     spans = [
@@ -138,7 +141,7 @@ def _mark(tokenizer: Any, text: str, spans: Sequence[tuple[int, int]]) -> Encode
     """Tokens of a rendered text, and which of them reach into one of the spans of characters."""
     if not tokenizer.is_fast:
         return _mark_by_prefixes(tokenizer, text, spans)
-    encoding = tokenizer(text, add_special_tokens=False).encodings[0]
+    encoding = tokenizer(text, add_special_tokens=False, verbose=False).encodings[0]
     marks, at = [False] * len(encoding.ids), 0
     for index, (begin, end) in enumerate(encoding.offsets):
         while at < len(spans) and begin >= spans[at][1]:
@@ -149,11 +152,12 @@ def _mark(tokenizer: Any, text: str, spans: Sequence[tuple[int, int]]) -> Encode
 
 def _mark_by_prefixes(tokenizer: Any, text: str, spans: Sequence[tuple[int, int]]) -> EncodedChat:
     """The same for a tokenizer that keeps no offsets: a span lies between the tokens that two prefixes share."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
     marks = [False] * len(ids)
     for span in spans:
         begin, end = (
-            _shared_length(tokenizer(text[:place], add_special_tokens=False)["input_ids"], ids) for place in span
+            _shared_length(tokenizer(text[:place], add_special_tokens=False, verbose=False)["input_ids"], ids)
+            for place in span
         )
         marks[begin:end] = [True] * (end - begin)
     return _with_end_of_turn(tokenizer, ids, marks)
@@ -226,7 +230,7 @@ def fit_chat(tokenizer: Any, messages: Messages, limit: int, *, prompt: bool = F
     def _fits(dropped: int) -> bool:
         kept = [*system, *(message for turn in turns[dropped:] for message in turn)]
         text = render(tokenizer, with_accepted_system(tokenizer, kept, prompt=prompt), prompt=prompt)
-        return len(tokenizer(text, add_special_tokens=False)["input_ids"]) <= limit
+        return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]) <= limit
 
     low, high = 0, max(0, len(turns) - 1)  # the fewest turns to drop
     while low < high:
@@ -246,7 +250,7 @@ def encode_prompt(tokenizer: Any, messages: Messages, limit: int) -> list[int]:
     for shortened in (False, True):
         kept = fit_chat(tokenizer, messages, limit, prompt=True) if shortened else messages
         text = render(tokenizer, with_accepted_system(tokenizer, kept, prompt=True), prompt=True)
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         if len(ids) <= limit:
             break
     return ids[-limit:]

@@ -110,7 +110,7 @@ def read_windows(
 def _cut(tokenizer: Any, question: str, longest: int) -> tuple[str, int]:
     """The question without the tokens beyond ``longest``, and how many it has then."""
     question = _whole_characters(question).strip()
-    encoding = tokenizer(question, add_special_tokens=False, return_attention_mask=False).encodings[0]
+    encoding = tokenizer(question, add_special_tokens=False, verbose=False, return_attention_mask=False).encodings[0]
     if len(encoding.ids) <= longest:
         return question, len(encoding.ids)
     return question[: encoding.offsets[longest - 1][1]], longest
