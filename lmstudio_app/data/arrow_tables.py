@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import Dataset
 
-FORMAT = 4  # part of every key: raise it when a reader changes what it makes of the same file
+FORMAT = 5  # part of every key: raise it when a reader changes what it makes of the same file
 DATA, META, LINES, REJECTED = "data.arrow", "table.json", "lines.npy", "rejected.jsonl"
 DOCUMENTS = "documents.npy"
 _INTEGER = r"^-?(0|[1-9][0-9]{0,17})$"
