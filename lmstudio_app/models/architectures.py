@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -205,6 +206,9 @@ def _settings(config: ArchitectureConfig, head: str, vocabulary: int, labels: Se
     if head == "sequence-classification":
         values["id2label"] = dict(enumerate(labels))
         values["label2id"] = {label: index for index, label in enumerate(labels)}
+    # 0.02 for the 768 of BERT base and GPT-2; numbers that small in a narrower model would begin with a signal that is
+    # hardly there, and cost it its first thousands of steps
+    values["init_std" if config.family == "marian" else "initializer_range"] = 0.02 * math.sqrt(768 / size)
     match config.family:
         case "bert":
             values |= {"hidden_size": size, "num_hidden_layers": layers, "num_attention_heads": heads}
