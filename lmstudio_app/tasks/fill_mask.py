@@ -45,7 +45,7 @@ def fill_masks(
     limit = longest_text(loaded)
 
     def _prepare(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        text = _GAP.sub(lambda _: tokenizer.mask_token, row_text(row))
+        text = tokenizer.mask_token.join(split_gaps(row_text(row), tokenizer.mask_token))
         encoded = tokenizer(text, truncation=True, max_length=limit, return_attention_mask=False)
         features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
         gaps = text.count(tokenizer.mask_token)
@@ -89,10 +89,18 @@ def _filled(text: str, mask: str, places: Sequence[tuple[Candidate, ...]]) -> Ca
     parts = text.split(mask)
     filled = parts[0]
     for place, part in zip(places, parts[1:], strict=True):
-        token = place[0].token
-        filled = filled.rstrip() + token[2:] if token.startswith("##") else filled + token.strip()
-        filled += part
+        filled = fill_gap(filled, place[0].token) + part
     return Candidates(filled, tuple(places))
+
+
+def split_gaps(text: str, mask: str) -> list[str]:
+    """What stands between the gaps of a text, one part more than it has gaps; ``mask`` is the model's own token."""
+    return _GAP.sub(lambda _: mask, text).split(mask)
+
+
+def fill_gap(before: str, token: str) -> str:
+    """The text before a gap with a token in the gap; one that begins with ``##`` goes on with the word before."""
+    return before.rstrip() + token[2:] if token.startswith("##") else before + token.strip()
 
 
 def _no_head(loaded: LoadedModel) -> UserError:

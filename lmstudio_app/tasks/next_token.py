@@ -75,6 +75,31 @@ def next_tokens(
     return stream_rows(rows, options.batch_size, ctx, _prepare, len, _run)
 
 
+def append_token(tokenizer: Any, text: str, token: str) -> str | None:
+    """``text`` with a candidate (see :class:`Candidate`) behind it, as the text that the model is asked about next.
+
+    None for a token that is no text: one that ends or divides texts, and one that is only a part of a character.
+    """
+    if token in tokenizer.all_special_tokens or "\N{REPLACEMENT CHARACTER}" in token:
+        return None
+    if token.startswith("##"):
+        return text.rstrip() + token[2:]
+    if not text:
+        return token.lstrip(" ")
+    return (
+        f"{text} {token}"
+        if token[:1].isalnum() and _drops_spaces(tokenizer) and not text[-1:].isspace()
+        else text + token
+    )
+
+
+def _drops_spaces(tokenizer: Any) -> bool:
+    """Do the tokens of this kind of vocabulary (WordPiece) not say where the spaces are?"""
+    special = set(tokenizer.all_special_ids)
+    tokens = [token_text(tokenizer, token) for token in tokenizer("a b")["input_ids"] if token not in special]
+    return len(tokens) > 1 and not any(" " in token for token in tokens)
+
+
 NEXT_TOKEN = Prediction(
     name="next_token",
     title="Next token",
