@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lmstudio_app.models.loading import LoadedModel
 
+_LOGITS = 1 << 23  # at once in an evaluation: 32 MiB in float32
 _WINDOW = 16  # batches that a prediction reads ahead and sorts by length
 _SAMPLES = 20  # texts that an evaluation shows
 _SAMPLE_CHARACTERS = 2000
@@ -157,12 +158,21 @@ def reading_metrics(evaluation: Evaluation) -> dict[str, float]:
     for batch in evaluation.batches():
         evaluation.ctx.check()
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("rows", "label_smoothing")}
-        items = (inputs["labels"] != IGNORED).sum()
-        loss = evaluation.model(**inputs, use_cache=False).loss
-        total = total + loss.float() * items  # read once at the end, so that a GPU need not wait
-        count = count + items
+        for part in _parts(inputs, evaluation.setup.model_config.vocab_size):
+            items = (part["labels"] != IGNORED).sum()
+            loss = evaluation.model(**part, use_cache=False).loss
+            total = total + loss.float() * items  # read once at the end, so that a GPU need not wait
+            count = count + items
     mean = total / count
     return {"loss": float(mean), "perplexity": float(torch.exp(mean))}
+
+
+def _parts(inputs: Inputs, vocabulary: int) -> Iterator[dict[str, torch.Tensor]]:
+    """A batch in pieces whose logits, a number for every target token and piece of the vocabulary, stay small."""
+    rows, width = inputs["labels"].shape
+    size = max(1, _LOGITS // (width * vocabulary))
+    for start in range(0, rows, size):
+        yield {name: tensor[start : start + size] for name, tensor in inputs.items()}
 
 
 def evaluation_sample(rows: Dataset, count: int) -> dict[str, list[Any]]:
