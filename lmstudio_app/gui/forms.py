@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.field_editors import Editor, make_editor, translate
+from lmstudio_app.gui.field_editors import ChoiceEdit, Editor, make_editor, translate
 from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
 
@@ -36,10 +36,14 @@ class _Field:
     default: Any
     only: tuple[str, ...] | None
     is_basic: bool
+    grid: QGridLayout
+    gap: tuple[int, int]  # row and height of the room below
 
     def set_visible(self, visible: bool) -> None:
         for widget in (self.label, self.editor.widget, self.hint):
             widget.setVisible(visible)
+        row, height = self.gap
+        self.grid.setRowMinimumHeight(row, height if visible else 0)
 
 
 class _Section:
@@ -68,8 +72,8 @@ class _Section:
 
     def clear(self) -> None:
         for item in self.fields.values():
+            item.set_visible(False)
             for widget in (item.label, item.editor.widget, item.hint):
-                widget.hide()
                 widget.deleteLater()
         for grid in self.grids:
             while grid.takeAt(0) is not None:
@@ -162,12 +166,25 @@ class DataclassForm(QWidget):
         label.setToolTip(help_line)
         label.setBuddy(widget)
         hint_label = Hint(help_line, holder)
-        hint_label.setContentsMargins(0, 0, 0, theme.em(self, 0.45))
         grid.addWidget(label, row, 0)
         grid.addWidget(widget, row, 1)
         grid.addWidget(hint_label, row + 1, 0, 1, 2)
-        only = item.metadata.get("only")
-        section.fields[name] = _Field(editor, label, hint_label, editor.get(), tuple(only) if only else None, is_basic)
+        gap = (row + 2, theme.em(self, 0.3))
+        grid.setRowMinimumHeight(*gap)
+        self._explain_choice(name, editor.widget, hint_label)
+        only = tuple(item.metadata["only"]) if item.metadata.get("only") else None
+        section.fields[name] = _Field(editor, label, hint_label, editor.get(), only, is_basic, grid, gap)
+
+    def _explain_choice(self, name: str, widget: QWidget, hint: Hint) -> None:
+        """Below a choice whose items have help lines stands that of the chosen one."""
+        if not isinstance(widget, ChoiceEdit) or not any(tip for _, tip in self._choice_titles.get(name, {}).values()):
+            return
+
+        def _show() -> None:
+            hint.setText(widget.currentData(Qt.ItemDataRole.ToolTipRole) or widget.toolTip())
+
+        widget.currentIndexChanged.connect(_show)
+        _show()
 
     def _settle(self) -> None:
         """After fields have come or gone: what is shown, in one line, and in the keyboard's order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -51,7 +52,7 @@ class LayerPlanner(QObject):
             return
         request, key = self._wanted, self._key(self._wanted)
         known = self._skeleton[1] if self._skeleton is not None and self._skeleton[0] == key else None
-        request = PlanRequest(request.source, request.head, request.labels, request.strategy, known)
+        request = replace(request, skeleton=known)
         self._handle = handle = self._runner.start(plan_training, request, quiet=True)
         handle.succeeded.connect(lambda answer: self._on_answered(handle, key, answer))
         handle.failed.connect(lambda error: self._on_failed(handle, error))
@@ -60,7 +61,7 @@ class LayerPlanner(QObject):
     def _key(request: PlanRequest) -> Any:
         """What a skeleton is made for. A model's configuration can change under our hands, so it is no key itself."""
         source = request.source.to_json_string() if hasattr(request.source, "to_json_string") else request.source
-        return source, request.head, request.labels
+        return source, request.task.name, request.data if request.task.label_names is not None else None
 
     def _on_answered(self, handle: JobHandle, key: Any, answer: PlanAnswer) -> None:
         if handle is self._handle:

@@ -263,6 +263,8 @@ class MainWindow(QMainWindow):
         summary = train.summary() if train is not None else ""
         if self.services.training_runner.busy:
             training = summary or self.tr("Learning…")
+        elif train is not None:  # a new model needs none that is loaded
+            training = train.lack() or summary or self.tr("Ready to start")
         elif not model and not data:
             training = self.tr("Needs a model and data")
         elif not model:
@@ -271,7 +273,7 @@ class MainWindow(QMainWindow):
             training = self.tr("Needs data")
         else:
             training = summary or self.tr("Ready to start")
-        trained = bool(summary) and not self.services.training_runner.busy
+        trained = bool(summary) and training == summary and not self.services.training_runner.busy
         needs_model = "" if model else self.tr("Needs a model")
         self.rail.set_state(0, model or self.tr("Start here"), done=bool(model))
         self.rail.set_state(1, data or self.tr("Nothing chosen yet"), done=bool(data))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
 from PySide6.QtCore import QCoreApplication
 
@@ -24,8 +24,45 @@ def metric_title(name: str) -> str:
         "mlm_loss": "MLM loss",
         "nsp_accuracy": "NSP accuracy",
         "nsp_loss": "NSP loss",
+        "nsp_majority": "NSP majority",
+        "pseudo_perplexity": "Pseudo-perplexity",
     }
+    if name not in known and name.startswith(("bleu_", "chrf_")):  # of one language among several
+        kind, _, language = name.partition("_")
+        return f"{known[kind]} {language}"
     return known.get(name) or (name.upper() if len(name) <= 3 else name.replace("_", " ").capitalize())
+
+
+def short_title(name: str) -> str:
+    """Where there is little room, beside the others of its chart."""
+    known = {
+        "mlm_accuracy": "MLM",
+        "nsp_accuracy": "NSP",
+        "mlm_loss": "MLM",
+        "nsp_loss": "NSP",
+        "nsp_majority": QCoreApplication.translate("metrics", "majority"),
+        "exact_match": "EM",
+        "accuracy": QCoreApplication.translate("metrics", "acc."),
+        "f1_macro": "F1",
+        "rouge_1": "1",
+        "rouge_2": "2",
+        "rouge_l": "L",
+    }
+    return known.get(name) or metric_title(name)
+
+
+def group_title(names: Sequence[str]) -> str:
+    """The heading of a chart of these metrics; none where their own titles say it all."""
+    translate = QCoreApplication.translate
+    if len(names) == 1:
+        return metric_title(names[0])
+    if all(name.startswith("rouge") for name in names):
+        return "ROUGE"
+    if all(name.endswith("_loss") for name in names):
+        return translate("metrics", "Parts of the loss")
+    if any(name.startswith(("mlm_", "nsp_")) for name in names):
+        return translate("metrics", "Accuracy")
+    return ""
 
 
 def metric_help(name: str) -> str:
@@ -37,7 +74,7 @@ def metric_help(name: str) -> str:
             "How surprised the model is by the right answers of the evaluation rows (cross-entropy). 0 is perfect; "
             "guessing between two classes gives 0.69.",
         ),
-        "accuracy": translate("metrics", "The share of evaluation rows that the model labels right; 1 is all of them."),
+        "accuracy": translate("metrics", "How often it is right, on rows that it never learns from; 1 is always."),
         "f1_macro": translate(
             "metrics",
             "How well it knows its classes, every class counting the same, however rare it is: the mean of their F1. "
@@ -70,11 +107,20 @@ def metric_help(name: str) -> str:
             "Among how many equally likely words the model hesitates, on average, at each place: lower is better, 1 is "
             "perfect. It is e to the power of the loss.",
         ),
+        "pseudo_perplexity": translate(
+            "metrics",
+            "Among how many equally likely words the model hesitates, on average, behind a mask: lower is better, 1 is "
+            "perfect. Not comparable with the perplexity of a model that writes.",
+        ),
         "mlm_accuracy": translate("metrics", "The share of masked words that the model guesses exactly."),
         "mlm_loss": translate("metrics", "How surprised it is by the words behind the masks: lower is better."),
         "nsp_accuracy": translate(
             "metrics",
             "How often it tells rightly whether one sentence follows another; flipping a coin gives 0.5.",
+        ),
+        "nsp_majority": translate(
+            "metrics",
+            "The NSP accuracy of a model that always says the same: only above it has something been learned.",
         ),
         "nsp_loss": translate(
             "metrics", "How surprised it is by which sentences follow each other; guessing gives 0.69."
@@ -90,29 +136,23 @@ def metric_scale(name: str, highest: float = 0.0) -> str:
         return LOSS
     if name == "perplexity" or name.endswith("_perplexity"):
         return PERPLEXITY
-    if name.endswith("accuracy") or name == "f1_macro":
+    if name.endswith("accuracy") or name in ("f1_macro", "nsp_majority"):
         return SHARE
-    if name in _SCORES or name.startswith("rouge"):
-        return POINTS if highest > 1.0 or name in ("bleu", "chrf") else SHARE
+    if name in _SCORES or name.startswith(("rouge_", "bleu_", "chrf_")):
+        return POINTS if highest > 1.0 or name.startswith(("bleu", "chrf")) else SHARE
     return SHARE if 0.0 <= highest <= 1.0 else NUMBER
 
 
 def metric_groups(highest: Mapping[str, float], main: str = "") -> list[tuple[str, ...]]:
-    """Metrics that can share an axis, apart from losses; the group of ``main`` first, and in it ``main``.
+    """Metrics that can share an axis: the group of ``main`` first, and in it ``main``; parts of the loss last.
 
-    ``highest`` is the largest value of each metric, in the order in which the task reports them.
+    ``highest`` is the largest value of each metric, in the order in which the task reports them; without ``loss``.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(highest, key=lambda name: name != main):  # a stable sort: the rest as it was
-        scale = metric_scale(name, highest[name])
-        if scale != LOSS:
-            groups.setdefault(scale, []).append(name)
-    return [tuple(names) for names in groups.values()]
-
-
-def extra_losses(names: Iterable[str]) -> tuple[str, ...]:
-    """Losses beside the one that is minimised: parts of it."""
-    return tuple(name for name in names if name != "loss" and metric_scale(name) == LOSS)
+        groups.setdefault(metric_scale(name, highest[name]), []).append(name)
+    losses = groups.pop(LOSS, [])
+    return [tuple(names) for names in (*groups.values(), losses) if names]
 
 
 def metric_text(value: float, *, short: bool = False) -> str:

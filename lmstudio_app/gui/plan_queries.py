@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lmstudio_app.data.splits import DataConfig
     from lmstudio_app.models.architectures import ArchitectureConfig
     from lmstudio_app.models.tokenizer_report import TokenizerReport
+    from lmstudio_app.tasks import Task
     from lmstudio_app.training.layers import LayerGroup
     from lmstudio_app.training.strategies import StrategyConfig
 
@@ -24,13 +25,15 @@ _COVERED_TEXTS = 3000  # on which a vocabulary is judged
 class PlanRequest:
     """``source`` is a ``transformers.PretrainedConfig`` or, for a new model, an :class:`ArchitectureConfig`.
 
-    ``skeleton`` is the model without weights that an earlier answer for the same source, head and labels has made.
+    ``data`` and the model's ``own_labels`` say how many labels there are, where the task has any. ``skeleton`` is the
+    model without weights that an earlier answer for the same source, task and data has made.
     """
 
     source: Any
-    head: str
-    labels: int
+    task: Task
+    data: DataConfig | None
     strategy: StrategyConfig
+    own_labels: tuple[str, ...] = ()
     skeleton: Any = None
 
 
@@ -71,7 +74,7 @@ class PlanAnswer:
 def plan_training(request: PlanRequest, ctx: JobContext) -> PlanAnswer:
     """Which parameters the strategy would train. Nothing of the model's size is allocated."""
     preload_libraries(ctx)
-    skeleton = request.skeleton if request.skeleton is not None else _skeleton(request)
+    skeleton = request.skeleton if request.skeleton is not None else _skeleton(request, ctx)
     ctx.check()
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
     try:
@@ -107,8 +110,9 @@ def _parts(model: Any, config: StrategyConfig) -> tuple[PlannedPart, ...]:
     )
 
 
-def _skeleton(request: PlanRequest) -> Any:
+def _skeleton(request: PlanRequest, ctx: JobContext) -> Any:
     """The model with the task's head, all names and shapes and no weights."""
+    labels = _label_names(request, ctx)
     import torch
     import transformers
 
@@ -116,16 +120,27 @@ def _skeleton(request: PlanRequest) -> Any:
     from lmstudio_app.models.loading import AUTO_CLASSES
     from lmstudio_app.models.quiet import quiet_transformers
 
-    source = request.source
+    source, head = request.source, request.task.head
     with quiet_transformers():
         if isinstance(source, ArchitectureConfig):
-            return skeleton(source, source.tokenizer.vocabulary, request.head, request.labels)
+            return skeleton(source, source.tokenizer.vocabulary, head, len(labels))
         config = copy.deepcopy(source)
-        if "classification" in request.head:
-            config.id2label = {index: str(index) for index in range(request.labels)}
-            config.label2id = {str(index): index for index in range(request.labels)}
+        if request.task.label_names is not None:
+            config.id2label = dict(enumerate(labels))
+            config.label2id = {label: index for index, label in enumerate(labels)}
         with torch.device("meta"):
-            return getattr(transformers, AUTO_CLASSES[request.head]).from_config(config)
+            return getattr(transformers, AUTO_CLASSES[head]).from_config(config)
+
+
+def _label_names(request: PlanRequest, ctx: JobContext) -> tuple[str, ...]:
+    """Those that the training will have; two while no data is chosen."""
+    task = request.task
+    if task.label_names is None or request.data is None:
+        return ("0", "1")
+    from lmstudio_app.data.splits import prepare_data
+
+    splits = prepare_data(request.data, task.columns, ctx)
+    return task.label_names(splits.train, splits.eval, dict(enumerate(request.own_labels)) or None)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class TrainingPlan(QObject):
         self._planner.answered.connect(self._on_answered)
         self._planner.failed.connect(panel.plan.show_problem)
         panel.model_changed.connect(self._update)
+        panel.changed.connect(self._show_parts)  # how many epochs there are decides what they reach
         panel.trial_requested.connect(self._on_trial_requested)
 
     def set_model(self, model: Any) -> None:
@@ -66,6 +67,7 @@ class TrainingPlan(QObject):
     # --- does it fit, and what would train
 
     def _update(self) -> None:
+        self.answer = None
         panel, task = self._panel, self._panel.task
         self.misfit = None if panel.is_new else self._find_misfit()
         panel.show_misfit(self.misfit)
@@ -82,11 +84,13 @@ class TrainingPlan(QObject):
             panel.plan.show_problem(error)
         else:
             if source is None:
-                panel.plan.show_nothing()
+                panel.plan.show_nothing(has_model=panel.is_new or self._model is not None)
         if source is None:
             self._planner.request(None)
         else:
-            self._planner.request(PlanRequest(source, task.head, self._label_count(), strategy))
+            data = self._data.config if self._data is not None and self._data.task == task.name else None
+            own_labels = () if panel.is_new else self._model.card.labels
+            self._planner.request(PlanRequest(source, task, data, strategy, own_labels))
         self.readiness_changed.emit()
 
     def _new_title(self) -> str:
@@ -116,21 +120,21 @@ class TrainingPlan(QObject):
         new = self._panel.new_model
         return new.config() if new is not None and new.problem is None else None
 
-    def _label_count(self) -> int:
-        """Of the loaded classifier; what the data has shows only when it is read, and changes little."""
-        labels = () if self._model is None or self._panel.is_new else self._model.labels
-        return max(2, len(labels))
-
     def _on_answered(self, answer: PlanAnswer) -> None:
         self.answer = answer
         panel = self._panel
         if answer.problem is not None:
             panel.plan.show_problem(answer.problem)
         else:
-            every = int(panel.form.values()["strategy.unfreeze_every"])
-            panel.plan.show_parts(answer.parts, answer.trained, answer.total, every)
+            self._show_parts()
         if panel.new_model is not None and panel.is_new:
             panel.new_model.show_size(answer.parameters, answer.trained if answer.problem is None else None)
+
+    def _show_parts(self) -> None:
+        if self.answer is not None and self.answer.parts and self._planner.is_idle:
+            values = self._panel.form.values()
+            every, epochs = int(values["strategy.unfreeze_every"]), float(values["training.epochs"])
+            self._panel.plan.show_parts(self.answer.parts, self.answer.total, every, epochs)
 
     # --- the vocabulary of a new model
 

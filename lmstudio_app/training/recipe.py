@@ -79,12 +79,16 @@ class TrainingConfig:
     warmup_ratio: float = option(
         0.1,
         "Warm-up",
-        "Share of all steps in which the learning rate rises from 0.",
+        "Share of all steps, at the beginning, in which the learning rate rises from 0.",
         minimum=0.0,
         maximum=1.0,
     )
     weight_decay: float = option(
-        0.01, "Weight decay", "Pulls weights towards 0 (not biases, not norms).", minimum=0.0, maximum=1.0
+        0.01,
+        "Weight decay",
+        "Pulls weights towards 0, against learning by heart; biases and norms are left alone.",
+        minimum=0.0,
+        maximum=1.0,
     )
     adam_beta2: float = option(
         0.999,
@@ -96,7 +100,7 @@ class TrainingConfig:
     max_grad_norm: float = option(
         1.0,
         "Gradient clipping",
-        "Gradients with a larger norm are scaled down to it; 0 switches it off.",
+        "Larger gradients are scaled down to this norm, so that one odd batch does no harm; 0 switches it off.",
         minimum=0.0,
     )
     gradient_accumulation: int = option(

@@ -78,6 +78,7 @@ class TrainTab(QWidget):
         self.panel.stop_requested.connect(self.stop)
         self.panel.cancel_requested.connect(self.cancel)
         self._plan.readiness_changed.connect(self._update_buttons)
+        self._plan.readiness_changed.connect(self.summary_changed)
         self._update_buttons()
 
     # --- what the window calls
@@ -96,9 +97,16 @@ class TrainTab(QWidget):
         self._plan.set_data(selection)
         self._update_buttons()
 
-    def needs_model(self) -> bool:
-        """Does a training as the form says begin with the loaded model?"""
-        return not self.panel.is_new
+    def lack(self) -> str:
+        """What a training still needs, in a few words for the rail; empty when it can start."""
+        has_model = self._model is not None or self.panel.is_new
+        if not has_model and self._data is None:
+            return self.tr("Needs a model and data")
+        if not has_model:
+            return self.tr("Needs a model")
+        if self._data is None:
+            return self.tr("Needs data")
+        return "" if self._plan.is_model_ready else self.tr("Needs another model")
 
     def summary(self) -> str:
         """One short line about the training for the rail: how far it is, or what it reached."""

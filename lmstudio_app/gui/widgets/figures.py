@@ -45,11 +45,14 @@ class Figure(QWidget):
     def value(self) -> str:
         return self._value.text()
 
-    def set_caption(self, caption: str, tip: str) -> None:
-        if caption != self._caption.text():
-            self._caption.setText(caption)
-            self._caption.setToolTip(tip)  # which it set to its own words
-            self.setToolTip(tip)
+    def set_caption(self, caption: str, tip: str) -> bool:
+        """True when it is another one."""
+        if caption == self._caption.text():
+            return False
+        self._caption.setText(caption)
+        self._caption.setToolTip(tip)  # which it set to its own words
+        self.setToolTip(tip)
+        return True
 
 
 class FigureRow(QFrame):
@@ -82,6 +85,10 @@ class FigureRow(QFrame):
     @property
     def _shown(self) -> list[Figure]:
         return [figure for key, figure in self.figures.items() if key not in self._hidden]
+
+    def set_caption(self, key: str, caption: str, tip: str) -> None:
+        if self.figures[key].set_caption(caption, tip):
+            self._fit(anew=True)  # each is given room by its words
 
     def set_shown(self, key: str, shown: bool) -> None:
         """Some figures are only for some of what is shown."""

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 ROW, SMALLEST_ROW = 1.32, 0.42  # heights of a bar's row in text lines
 NAMED_ROW = 1.0  # from this height on a row has room for its name
 TALLEST = 17  # lines that all the rows together may take
-TRAINS, LATER, FROZEN, ADAPTED = "trains", "later", "frozen", "adapted"
+TRAINS, LATER, UNREACHED, FROZEN, ADAPTED = "trains", "later", "unreached", "frozen", "adapted"
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """``count`` parameters of which ``trained`` ever train; ``state`` is one of the four above; ``when``: from then on.
+    """``count`` parameters of which ``trained`` ever train; ``state`` is one of the five above; ``when``: from then on.
 
+    An unreached part would train after the end of the training.
     In an adapted part its own weights stay and ``adapter`` new ones train.
     """
 
@@ -65,6 +66,9 @@ class LayerBars(QWidget):
             return self.tr("{part}: {count} parameters, trains").format(part=row.title, count=count)
         if row.state == LATER:
             sentence = self.tr("{part}: {count} parameters, trains {when}")
+            return sentence.format(part=row.title, count=count, when=row.when)
+        if row.state == UNREACHED:
+            sentence = self.tr("{part}: {count} parameters, stays as it is: its turn would be {when}, after the end")
             return sentence.format(part=row.title, count=count, when=row.when)
         if row.state == ADAPTED:
             sentence = self.tr("{part}: {count} parameters stay as they are, an adapter of {adapter} trains")
@@ -116,19 +120,19 @@ class LayerBars(QWidget):
 
     def _count_text(self, row: PlanRow) -> str:
         count = compact_number_text(row.count)
-        if row.state == LATER:
+        if row.state in (LATER, UNREACHED):
             return self.tr("{count}  {when}").format(count=count, when=row.when)
         if row.state == ADAPTED:
             return self.tr("{count} + {adapter}").format(count=count, adapter=compact_number_text(row.adapter))
         return count
 
     def _draw_bar(self, painter: QPainter, bar: QRectF, row: PlanRow) -> None:
-        """Colour and form both tell the state: full, outlined with a tint, an empty outline, or with an edge."""
+        """Colour and form both tell the state: full, a tint with an outline, an outline, a dashed one, an edge."""
         palette = self.palette()
         colours = theme.chart_colours(palette)
         trains, rests = colours.series[0], palette.color(QPalette.ColorRole.Midlight)
         radius = min(bar.height() / 4, theme.em(self, 0.2))
-        outline = QPen(palette.color(QPalette.ColorRole.Mid), 1)
+        outline = QPen(palette.color(QPalette.ColorRole.Dark), 1)
         if row.state == TRAINS:
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(trains)
@@ -136,6 +140,7 @@ class LayerBars(QWidget):
             painter.setPen(QPen(trains, 1.4))
             painter.setBrush(theme.blend(trains, colours.background, 0.3))
         else:
+            outline.setStyle(Qt.PenStyle.DashLine if row.state == UNREACHED else Qt.PenStyle.SolidLine)
             painter.setPen(outline)
             painter.setBrush(rests)
         painter.drawRoundedRect(bar, radius, radius)
@@ -178,16 +183,17 @@ class LayerPlanView(QWidget):
         """How much trains, in words."""
         return self._sum.text()
 
-    def show_nothing(self) -> None:
-        """There is no model yet."""
-        self._show((), self.tr("Load a model to see which of its parts will train."), "")
+    def show_nothing(self, *, has_model: bool = False) -> None:
+        """There is no model yet, or (``has_model``) none that fits, which is said elsewhere."""
+        self._show((), "" if has_model else self.tr("Load a model to see which of its parts will train."), "")
 
     def show_problem(self, problem: UserError) -> None:
         self._show((), " ".join(error_texts(problem)), "")
 
-    def show_parts(self, parts: Sequence[PlannedPart], trained: int, total: int, every: int) -> None:
-        """``trained`` of the ``total`` parameters change at some time; a stage takes ``every`` steps (0: an epoch)."""
-        rows = [self._row(part, every) for part in reversed(parts)]
+    def show_parts(self, parts: Sequence[PlannedPart], total: int, every: int, epochs: float) -> None:
+        """``parts`` of ``total`` parameters, the input first; a stage takes ``every`` steps (0: an epoch)."""
+        rows = [self._row(part, every, epochs) for part in reversed(parts)]
+        trained = sum(row.trained + row.adapter for row in rows)
         text = self.tr("Trains {trained} of {total} parameters ({share} %)").format(
             trained=compact_number_text(trained),
             total=compact_number_text(total),
@@ -198,7 +204,7 @@ class LayerPlanView(QWidget):
             self.tr("{trained} of {total}").format(trained=number_text(trained), total=number_text(total))
         )
 
-    def _row(self, part: PlannedPart, every: int) -> PlanRow:
+    def _row(self, part: PlannedPart, every: int, epochs: float) -> PlanRow:
         group = part.group
         title = QCoreApplication.translate("layers", group.template).format(number=group.number)
         if part.adapter:
@@ -207,10 +213,12 @@ class LayerPlanView(QWidget):
             return PlanRow(title, group.count, 0, FROZEN)
         if part.stage == 0:
             return PlanRow(title, group.count, part.trained, TRAINS)
+        if not every and part.stage >= epochs:  # with a number of steps it depends on the data
+            return PlanRow(title, group.count, 0, UNREACHED, self.tr("epoch {number}").format(number=part.stage + 1))
         when = (
-            self.tr("from step {number} on").format(number=number_text(part.stage * every + 1))
+            self.tr("from step {number}").format(number=number_text(part.stage * every + 1))
             if every
-            else self.tr("from epoch {number} on").format(number=part.stage + 1)
+            else self.tr("from epoch {number}").format(number=part.stage + 1)
         )
         return PlanRow(title, group.count, part.trained, LATER, when)
 
@@ -218,19 +226,21 @@ class LayerPlanView(QWidget):
         self.bars.set_rows(rows)
         self.bars.setVisible(bool(rows))
         self._sum.setText(text)
+        self._sum.setVisible(bool(text))
         self._sum.setToolTip("")
         self._legend.setText(legend)
         self._legend.setVisible(bool(legend))
 
     def _legend_text(self, states: set[str]) -> str:
         words = {
-            TRAINS: self.tr("full: trains from the start"),
+            TRAINS: self.tr("Full: trains from the start"),
             LATER: self.tr("light: trains later"),
+            UNREACHED: self.tr("dashed: its turn would come after the last epoch"),
             FROZEN: self.tr("grey: stays as it is"),
             ADAPTED: self.tr("grey with an edge: stays, an adapter beside it trains"),
         }
         if len(states) < 2 and ADAPTED not in states:
             return ""
-        return self.tr("The output is at the top. {states}.").format(
-            states="; ".join(words[state] for state in (TRAINS, LATER, ADAPTED, FROZEN) if state in states)
+        return self.tr("{states}. The output is at the top.").format(
+            states="; ".join(words[state] for state in (TRAINS, LATER, UNREACHED, ADAPTED, FROZEN) if state in states)
         )

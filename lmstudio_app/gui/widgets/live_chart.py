@@ -36,6 +36,20 @@ class Series:
     smooth: bool = False
 
 
+def logarithmic_ticks(low: float, high: float) -> list[float]:
+    """Logarithms, to the base 10, of the round numbers between ``10**low`` and ``10**high``: three or more."""
+    if high - low < 1:
+        first, last = 10**low, 10**high
+        step = 10 ** np.floor(np.log10((last - first) / 2))
+        step *= next((factor for factor in (5, 2) if (last - first) / (factor * step) >= 3), 1)
+        values = np.arange(np.ceil(first / step), np.floor(last / step) + 1) * step
+        return [float(value) for value in np.log10(values[values > 0])]
+    digits = (1, 2, 5) if high - low < 3 else (1,)
+    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    found = [power + float(np.log10(digit)) for power in powers for digit in digits]
+    return [value for value in found if low <= value <= high]
+
+
 class LiveChart(QFrame):
     """Give it data with :meth:`set_data` as often as you like; :meth:`refresh` draws, when :attr:`dirty`.
 
@@ -114,9 +128,9 @@ class LiveChart(QFrame):
             axis = item.getAxis(side)
             axis.enableAutoSIPrefix(False)
             axis.setStyle(tickLength=0, autoExpandTextSpace=False, autoReduceTextSpace=False)
-        if self._tick_text is not None:
-            axis, tick_text = item.getAxis("left"), self._tick_text
-            axis.tickStrings = lambda values, scale, spacing: [tick_text(value * scale) for value in values]
+        left = item.getAxis("left")
+        self._linear_ticks, self._linear_strings = left.tickValues, left.tickStrings
+        left.tickValues, left.tickStrings = self._tick_values, self._tick_strings
         self._view = item.getViewBox()
         self._view.setMouseMode(pg.ViewBox.PanMode)
         self._view.setMouseEnabled(x=True, y=False)
@@ -136,6 +150,20 @@ class LiveChart(QFrame):
         self._plot.viewport().installEventFilter(self)
         item.setLogMode(x=False, y=self._log)
         self._restyle()
+
+    def _tick_values(self, low: float, high: float, size: float) -> Any:
+        """pyqtgraph's own, but for a logarithmic axis, where it writes nothing but powers of ten."""
+        if not self._log:
+            return self._linear_ticks(low, high, size)
+        return [(1.0, logarithmic_ticks(low, high))]
+
+    def _tick_strings(self, values: Sequence[float], scale: float, spacing: float) -> list[str]:
+        if self._log:
+            return [f"{10**value:.4g}" for value in values]
+        if self._tick_text is not None:
+            return [self._tick_text(value * scale) for value in values]
+        strings: list[str] = self._linear_strings(values, scale, spacing)
+        return strings
 
     def _add_curves(self) -> None:
         for series in self._series:

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QPainter, QPaintEvent, QPalette
-from PySide6.QtWidgets import QLabel, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 
 _TINT = 0.14
 
 
-class Notice(QLabel):
+class Notice(QWidget):
     """Hidden while it has nothing to say."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWordWrap(True)
-        self.setTextFormat(Qt.TextFormat.PlainText)
-        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._label = QLabel(self)
+        self._label.setWordWrap(True)
+        self._label.setTextFormat(Qt.TextFormat.PlainText)
+        self._label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         pad = theme.em(self, 0.45)
-        self.setContentsMargins(pad * 2, pad, pad, pad)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(pad * 2, pad, pad, pad)
+        layout.addWidget(self._label)
         self.hide()
+
+    def text(self) -> str:
+        return self._label.text()
 
     def set_text(self, text: str) -> None:
         if text != self.text():
-            self.setText(text)
+            self._label.setText(text)
             self.setAccessibleName(text)
         self.setVisible(bool(text))
 
@@ -39,5 +45,3 @@ class Notice(QLabel):
         painter.drawRoundedRect(QRectF(self.rect()), radius, radius)
         painter.setBrush(colour)
         painter.drawRoundedRect(QRectF(0, 0, theme.em(self, 0.25), self.height()), radius / 2, radius / 2)
-        painter.end()
-        super().paintEvent(event)

@@ -253,7 +253,8 @@ class RunView(QWidget):
             metrics = curves.evaluations[-1].metrics
             for key, name in zip(("metric", "metric_2"), self._figure_metrics(), strict=False):
                 values[key] = metric_text(metrics[name])
-                self.figures.figures[key].set_caption(metric_title(name), metric_help(name))
+                title = self.tr("Evaluation") if name == "loss" else metric_title(name)
+                self.figures.set_caption(key, title, metric_help(name))
         self.figures.set_shown("metric_2", "metric_2" in values)
         if curves.first_time is not None and curves.last_time is not None:
             values["elapsed"] = duration_text(curves.last_time - curves.first_time)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
-from PySide6.QtGui import QPalette
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QRectF, Qt
+from PySide6.QtGui import QFont, QFontMetricsF, QPainter, QPalette, QTextLayout
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
@@ -16,6 +16,9 @@ from PySide6.QtWidgets import (
     QLabel,
     QPlainTextEdit,
     QSlider,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -28,6 +31,7 @@ from lmstudio_app.gui.widgets.row_height import RowHeight
 
 _Index = QModelIndex | QPersistentModelIndex
 _ROOT = QModelIndex()
+_LINES = 2  # of a row
 _SHOWN = 300  # characters of a cell; the whole text is below the table
 
 
@@ -84,6 +88,47 @@ class SamplesModel(QAbstractTableModel):
         return None
 
 
+class WholeLines(QStyledItemDelegate):
+    """Whole lines of a text, the last one with an ellipsis where there would be more."""
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        self.initStyleOption(option, index)
+        text, option.text = option.text, ""
+        style = option.widget.style()
+        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
+        is_chosen = bool(option.state & QStyle.StateFlag.State_Selected)
+        role = QPalette.ColorRole.HighlightedText if is_chosen else QPalette.ColorRole.Text
+        painter.save()
+        painter.setFont(option.font)
+        painter.setPen(option.palette.color(role))
+        margin = style.pixelMetric(QStyle.PixelMetric.PM_FocusFrameHMargin) + 1
+        room = QRectF(option.rect).adjusted(margin, 0, -margin, 0)
+        shown, height = _wrap(text, option.font, room.width(), _LINES)
+        top = room.top() + (room.height() - len(shown) * height) / 2
+        flags = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextDontClip
+        for number, line in enumerate(shown):
+            area = QRectF(room.left(), top + number * height, room.width(), height)
+            painter.drawText(area, flags | Qt.TextFlag.TextSingleLine, line)
+        painter.restore()
+
+
+def _wrap(text: str, font: QFont, width: float, most: int) -> tuple[list[str], float]:
+    """The first ``most`` lines of a text, and the height that each needs."""
+    layout = QTextLayout(text, font)
+    layout.beginLayout()
+    found: list[str] = []
+    height = QFontMetricsF(font).height()
+    while len(found) < most and (line := layout.createLine()).isValid():
+        line.setLineWidth(width)
+        height = max(height, line.height())  # scripts whose font is a higher one
+        end = line.textStart() + line.textLength()
+        found.append(text[line.textStart() : end])
+        if len(found) == most and end < len(text):
+            found[-1] = QFontMetricsF(font).elidedText(text[line.textStart() :], Qt.TextElideMode.ElideRight, width)
+    layout.endLayout()
+    return found, height
+
+
 class SamplesView(QWidget):
     """A table of the samples, the chosen one in full below, and a slider over the evaluations that are kept."""
 
@@ -126,12 +171,12 @@ class SamplesView(QWidget):
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setAlternatingRowColors(True)
         table.setShowGrid(False)
-        table.setWordWrap(True)
+        table.setItemDelegate(WholeLines(table))
         table.setTabKeyNavigation(False)
         table.setFrameShape(QFrame.Shape.NoFrame)
         table.setMinimumHeight(theme.em(self, 7))
         table.verticalHeader().hide()
-        RowHeight(table, 2.6)
+        RowHeight(table, _LINES + 0.8)
         header = table.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)

@@ -5,6 +5,8 @@ Metrics that share a scale share a chart. A task whose metrics have two scales (
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -25,7 +27,16 @@ from PySide6.QtWidgets import (
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import RunCurves, Smoother
-from lmstudio_app.gui.metrics import PERPLEXITY, extra_losses, metric_groups, metric_help, metric_scale, metric_title
+from lmstudio_app.gui.metrics import (
+    PERPLEXITY,
+    group_title,
+    metric_groups,
+    metric_help,
+    metric_scale,
+    metric_text,
+    metric_title,
+    short_title,
+)
 from lmstudio_app.gui.text import compact_number_text
 from lmstudio_app.gui.widgets.live_chart import LiveChart, Series
 from lmstudio_app.gui.widgets.number_edit import format_number
@@ -42,6 +53,10 @@ SMALL = ("metric", "learning_rate", "grad_norm", "examples_per_second", "tokens_
 
 def _loss_text(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def _rate_tick(value: float) -> str:
+    return f"{value / 1e3:g}k" if value >= 1e4 else f"{value:g}"
 
 
 class TrainingCharts(QWidget):
@@ -87,20 +102,20 @@ class TrainingCharts(QWidget):
             return LiveChart(title, series, text, tip=tip, parent=self)
 
         def single(key: str, title: str, tip: str, colour: int, text: Callable[[float], str]) -> LiveChart:
-            tick_text = format_number if key == "learning_rate" else None
+            ticks = {"learning_rate": format_number}
+            tick_text = ticks.get(key, _rate_tick if key.endswith("_per_second") else None)
             series = [Series(key, title, colour, markers=key in METRIC_CHARTS)]
             return LiveChart(title, series, text, tick_text=tick_text, tip=tip, parent=self)
 
-        self._loss_series = [
-            Series("raw", self.tr("training"), 0, faded=True),
-            Series("smooth", self.tr("smoothed"), 0, width=2.0, smooth=True),
-            Series("eval", self.tr("evaluation"), 1, width=2.0, markers=True),
-        ]
         return {
             "loss": chart(
                 self.tr("Loss"),
                 self.tr("How wrong the model is: lower is better. Dashed lines are checkpoints."),
-                self._loss_series,
+                [
+                    Series("raw", self.tr("training"), 0, faded=True),
+                    Series("smooth", self.tr("smoothed"), 0, width=2.0, smooth=True),
+                    Series("eval", self.tr("evaluation"), 1, width=2.0, markers=True),
+                ],
                 _loss_text,
             ),
             "metric": single(
@@ -108,9 +123,9 @@ class TrainingCharts(QWidget):
                 self.tr("Metric"),
                 self.tr("How good the model is at its task, on examples it does not train on"),
                 2,
-                _loss_text,
+                functools.partial(metric_text, short=True),
             ),
-            "metric_2": single("metric_2", "", "", 2, _loss_text),
+            "metric_2": single("metric_2", "", "", 2, functools.partial(metric_text, short=True)),
             "learning_rate": single(
                 "learning_rate", self.tr("Learning rate"), self.tr("How far one step moves the weights"), 3, format_lr
             ),
@@ -207,22 +222,21 @@ class TrainingCharts(QWidget):
     def _fit_metrics(self) -> None:
         """Charts for the metrics that this run reports; the one that counts comes first."""
         highest = {name: self._curves.highest.get(name, 0.0) for name in self._curves.metric_names}
-        groups = tuple(names[:MOST_METRICS] for names in metric_groups(highest, self._curves.main_metric))
-        losses = extra_losses(highest)
-        if (losses, *groups) == self._shown_metrics:
+        found = metric_groups(highest, self._curves.main_metric)
+        groups = tuple(names[:MOST_METRICS] for names in found[: len(METRIC_CHARTS)])
+        if groups == self._shown_metrics:
             return
-        self._shown_metrics = (losses, *groups)
-        extra = [Series(name, metric_title(name), 3 + n, markers=True) for n, name in enumerate(losses)]
-        self._charts["loss"].set_series([*self._loss_series, *extra])
-        for key, names in zip(METRIC_CHARTS, (*groups, (), ()), strict=False):
+        self._shown_metrics = groups
+        for key, names in itertools.zip_longest(METRIC_CHARTS, groups, fillvalue=()):
             chart = self._charts[key]
             chart.setVisible(bool(names) or key == "metric")
             if not names:
                 chart.set_title(self.tr("Metric"))
                 continue
-            chart.set_series([Series(name, metric_title(name), 2 + n, markers=True) for n, name in enumerate(names)])
+            title = short_title if len(names) > 1 else metric_title
+            chart.set_series([Series(name, title(name), 2 + n, markers=True) for n, name in enumerate(names)])
             chart.set_log(metric_scale(names[0], highest[names[0]]) == PERPLEXITY)
-            chart.set_title(metric_title(names[0]) if len(names) == 1 else self.tr("Metrics"))
+            chart.set_title(group_title(names))
             chart.setToolTip("\n\n".join(f"{metric_title(name)}: {metric_help(name)}" for name in names))
         is_double = len(groups) > 1
         self._grid.addWidget(self._charts["loss"], 0, 0, 1, 2 if is_double else 3)
@@ -303,10 +317,8 @@ class TrainingCharts(QWidget):
             chart.set_data("smooth", x, self._smoother.update(raw))
             chart.set_data("eval", *curves.evaluated("loss", axis))
             chart.set_marks(curves.checkpoint_x(axis))
-            for metric in self._shown_metrics[0] if self._shown_metrics else ():
-                chart.set_data(metric, *curves.evaluated(metric, axis))
         elif name in METRIC_CHARTS:
-            groups = self._shown_metrics[1:]
+            groups = self._shown_metrics
             number = METRIC_CHARTS.index(name)
             for metric in groups[number] if number < len(groups) else ():
                 chart.set_data(metric, *curves.evaluated(metric, axis))
