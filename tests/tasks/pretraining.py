@@ -25,7 +25,7 @@ def write_documents(path: Path, count: int = 24, sentences: int = 4) -> Path:
 
 
 def recipe(task: str, data: Path, family: str = "bert", **values: Any) -> Recipe:
-    """A new model of two layers; ``options`` and ``tokenizer`` are sections, all else but ``dropout`` is ``training``."""
+    """A new model of two layers; ``options`` and ``tokenizer`` are sections, the rest but ``dropout`` ``training``."""
     dropout = values.pop("dropout", 0.1)
     options, tokenizer = values.pop("options", {}), values.pop("tokenizer", {})
     shape = {"family": family, "layers": 2, "heads": 2, "hidden_size": 32, "max_length": 48, "dropout": dropout}
