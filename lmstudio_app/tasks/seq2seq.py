@@ -15,6 +15,7 @@ from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.models.generation import DecodingOptions
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.options import check_options, option
+from lmstudio_app.tasks.cross_entropy import cross_entropy
 from lmstudio_app.tasks.outputs import Text
 from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Setup
 from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts, require_writer
@@ -118,23 +119,13 @@ def smoothed_loss(model: Any, inputs: Inputs) -> torch.Tensor:
     """Mean cross-entropy over the labels that are not ignored, with label smoothing (Szegedy et al. 2016).
 
     The target distribution is ``(1 - s) · label + s · uniform``, as in ``torch.nn.functional.cross_entropy``. Without
-    smoothing it is the model's own loss.
+    smoothing it equals the model's own loss.
     """
-    import torch
-
-    inputs = dict(inputs)
-    smoothing = inputs.pop("label_smoothing", None)
-    if smoothing is None:
-        loss: torch.Tensor = model(**inputs, use_cache=False).loss
-        return loss
-    labels = inputs.pop("labels")
-    logits = model(**inputs, decoder_input_ids=_shift_right(model, labels), use_cache=False).logits
-    log_probabilities = logits.float().log_softmax(-1)
-    nll = torch.nn.functional.nll_loss(log_probabilities.flatten(0, 1), labels.flatten(), ignore_index=IGNORED)
-    counts = labels != IGNORED
-    uniform = -(log_probabilities.mean(-1) * counts).sum() / counts.sum()
-    smoothed: torch.Tensor = nll + smoothing * (uniform - nll)
-    return smoothed
+    arguments = dict(inputs)
+    smoothing = arguments.pop("label_smoothing", 0.0)
+    labels = arguments.pop("labels")
+    logits = model(**arguments, decoder_input_ids=_shift_right(model, labels), use_cache=False).logits
+    return cross_entropy(logits.flatten(0, 1), labels.flatten(), smoothing)
 
 
 def _shift_right(model: Any, labels: torch.Tensor) -> torch.Tensor:
