@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Event, Status, StepLogged
+from lmstudio_app.events import Event, Finished, Status, StepLogged, TrialEnded
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
-from lmstudio_app.gui.run_queries import find_runs, read_curves, run_training
+from lmstudio_app.gui.run_queries import find_runs, follow_training, read_curves, run_training, train_apart
 from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.sweep_queries import SweepRun, run_sweep_here
 from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.training_plan import TrainingPlan
+from lmstudio_app.gui.training_remote import TrainingRemote
 from lmstudio_app.gui.widgets import recipe_panel
+from lmstudio_app.gui.widgets.attached_bar import AttachedBar
 from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
+from lmstudio_app.jobs import Job
 from lmstudio_app.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     from lmstudio_app.gui.widgets.run_view import RunView
     from lmstudio_app.training.loop import TrainRequest, TrainResult
     from lmstudio_app.training.runs import RunSummary
+    from lmstudio_app.training.sweeps import SweepRequest
 
 LIVE = "live"  # the key of the run that trains now, in the list of runs
 
@@ -52,6 +58,9 @@ class TrainTab(QWidget):
         self._model: Any = None
         self._data: Any = None
         self._handle: JobHandle | None = None
+        self._remote: TrainingRemote | None = None  # of the training that runs
+        self._sweep: SweepRun | None = None  # the one that runs here
+        self._is_next_trial = False
         self._live: RunCurves | None = None
         self._runs: list[RunSummary] = []
         self._select_newest = False
@@ -60,9 +69,17 @@ class TrainTab(QWidget):
         self._last_summary = 0.0
         self._view: RunView | None = None
         self.panel = RecipePanel(self)
+        self.apart = self._build_apart()
         self._plan = TrainingPlan(services, self.panel, self)
         self._right = QWidget(self)
-        QVBoxLayout(self._right).setContentsMargins(0, 0, 0, 0)
+        self.attached = AttachedBar(
+            [("let_go", self.tr("Stop watching"), self.tr("Leave it alone: the training goes on without this window"))],
+            self._right,
+        )
+        self.attached.chosen.connect(lambda _: self._remote and self._remote.let_go())
+        layout = QVBoxLayout(self._right)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.attached)
         self._splitter = fill_with_panes(self, self.panel, self._right)
         self._show_task(str(self._settings.get("train.task", TASKS[0].name)))
         self.panel.form.advanced.set_open(bool(self._settings.get("train.advanced", False)))
@@ -80,6 +97,21 @@ class TrainTab(QWidget):
         self._plan.readiness_changed.connect(self._update_buttons)
         self._plan.readiness_changed.connect(self.summary_changed)
         self._update_buttons()
+
+    def _build_apart(self) -> QCheckBox:
+        box = QCheckBox(self.tr("Keep going without the window"), self.panel)
+        box.setAccessibleName(box.text())
+        box.setToolTip(
+            self.tr(
+                "Train in a process of its own: goes on when the window is closed; a crash cannot take the window down"
+            )
+        )
+        box.setChecked(bool(self._settings.get("train.apart", False)))
+        box.toggled.connect(lambda on: self._settings.set("train.apart", on))
+        layout = self.panel.layout()
+        assert isinstance(layout, QVBoxLayout)
+        layout.insertWidget(layout.count() - 1, box)
+        return box
 
     # --- what the window calls
 
@@ -110,9 +142,9 @@ class TrainTab(QWidget):
 
     def summary(self) -> str:
         """One short line about the training for the rail: how far it is, or what it reached."""
-        if self._handle is not None:
+        if self._handle is not None and self._remote is not None:
             step = self._live.last_step if self._live is not None else None
-            if self._handle.paused:
+            if self._remote.paused:
                 return self.tr("Paused")
             if step is None:
                 return self.tr("Preparing…")
@@ -218,37 +250,107 @@ class TrainTab(QWidget):
         return self._run(request, None)
 
     def stop(self) -> None:
-        if self._handle is not None:
-            self._handle.stop()
-            self._handle.resume()
-            self._update_buttons()
+        if self._remote is not None:
+            self._remote.stop()
 
     def cancel(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            self._update_buttons()
+        if self._remote is not None:
+            self._remote.cancel()
 
-    def _run(self, request: TrainRequest, so_far: RunCurves | None) -> JobHandle:
+    def follow(self, folder: Path, task: str) -> JobHandle | None:
+        """Show a run that another process trains, live; None while this window does something else."""
+        if self._handle is not None:
+            return None
+        return self._begin(follow_training, folder, task, self.tr("Watching a training"), is_apart=True)
+
+    def resume(self, run: RunSummary) -> None:
+        """Go on with a run, wherever it is shown."""
+        if self._handle is None:
+            handle = self._services.query_runner.start(read_curves, run.folder, title=self.tr("Reading a run"))
+            handle.succeeded.connect(lambda curves: self._go_on(run, curves))
+
+    def set_recipe(self, values: Mapping[str, Any]) -> None:
+        """Show the recipe of a run in the form, to be changed; the task's form remembers it like any other."""
+        sections = {
+            name: values[name] for name in ("options", "strategy", "training", "architecture") if name in values
+        }
+        start = "new" if "architecture" in values else "model"
+        self._settings.set(f"train.recipe.{values['task']}", {"start": start, **sections})
+        self._show_task(str(values["task"]))
+
+    def run_sweep(self, request: SweepRequest) -> JobHandle | None:
+        """Train again and again with other values, or go on with a sweep; each training is shown live."""
+        if self._handle is not None:
+            return None
+        self._sweep = SweepRun(request)
+        task = str(request.config.recipe["task"]) if request.config is not None else ""
+        return self._begin(run_sweep_here, self._sweep, task, self.tr("Sweep"))
+
+    @property
+    def is_sweeping(self) -> bool:
+        return self._sweep is not None
+
+    def end_sweep_after_training(self) -> None:
+        if self._sweep is not None:
+            self._sweep.last.set()
+
+    def _run(self, request: TrainRequest, so_far: RunCurves | None, *, is_apart: bool | None = None) -> JobHandle:
+        is_apart = self.apart.isChecked() if is_apart is None else is_apart
+        task = request.recipe.task if request.recipe else so_far.task if so_far else ""
+        if is_apart:  # it is followed from its beginning
+            return self._begin(train_apart, request, task, self.tr("Training"), is_apart=True)
+        return self._begin(run_training, request, task, self.tr("Training"), so_far)
+
+    def _begin(
+        self,
+        job: Job,
+        config: Any,
+        task: str,
+        title: str,
+        so_far: RunCurves | None = None,
+        *,
+        is_apart: bool = False,
+    ) -> JobHandle:
         from lmstudio_app.gui.curves import RunCurves
 
-        self._live = so_far if so_far is not None else RunCurves(task=request.recipe.task if request.recipe else "")
+        self._live = so_far if so_far is not None else RunCurves(task=task)
+        self._is_next_trial = False
         view = self.view
-        handle = self._services.training_runner.start(run_training, request, title=self.tr("Training"))
+        handle = self._services.training_runner.start(job, config, title=title)
         self._handle = handle
+        self._remote = TrainingRemote(handle, self._services.query_runner, self, is_apart=is_apart)
+        self._remote.changed.connect(self._on_remote_changed)
         handle.event.connect(self._on_events)
         handle.succeeded.connect(self._on_succeeded)
         handle.failed.connect(self._on_failed)
-        handle.paused_changed.connect(self._on_paused_changed)
         handle.finished.connect(self._on_finished)
         view.show_run(self._live, None, live=True)
         view.show_runs(self._runs, live=True)
-        self._update_buttons()
-        self.summary_changed.emit()
+        self._on_remote_changed()
         return handle
+
+    def _begin_next_trial(self) -> None:
+        """The curves of a sweep's next training are its own."""
+        from lmstudio_app.gui.curves import RunCurves
+
+        assert self._live is not None
+        is_watched = self.view.curves is self._live
+        self._is_next_trial = False
+        self._live = RunCurves(task=self._live.task)
+        if is_watched:
+            self.view.show_run(self._live, None, live=True)
 
     def _on_events(self, events: list[Event]) -> None:
         if self._live is None:
             return
+        ended = next((n for n, event in enumerate(events) if isinstance(event, TrialEnded)), len(events))
+        if ended + 1 < len(events):  # more than one training of a sweep: each by itself
+            self._on_events(events[: ended + 1])
+            self._on_events(events[ended + 1 :])
+            return
+        if self._is_next_trial and not isinstance(events[0], Finished):
+            self._begin_next_trial()
+        self._is_next_trial = isinstance(events[-1], TrialEnded)
         evaluations = len(self._live.evaluations)
         self._live.extend(events)
         view = self.view
@@ -268,13 +370,16 @@ class TrainTab(QWidget):
         return due
 
     def _on_pause_toggled(self, paused: bool) -> None:
-        if self._handle is not None:
+        if self._remote is not None:
             if paused:
-                self._handle.pause()
+                self._remote.pause()
             else:
-                self._handle.resume()
+                self._remote.resume()
 
-    def _on_paused_changed(self, paused: bool) -> None:
+    def _on_remote_changed(self) -> None:
+        is_apart = self._remote is not None and self._remote.is_apart and self._remote.folder is not None
+        text = self.tr("This training runs in a process of its own and goes on when the window is closed.")
+        self.attached.set_text(text if is_apart else "")
         self._update_buttons()
         self.summary_changed.emit()
 
@@ -300,21 +405,23 @@ class TrainTab(QWidget):
 
         if self._handle is None:
             request = TrainRequest(None, error.run_folder, resume=True, parts=2 * error.parts)
-            self._run(request, self._live)
+            self._run(request, self._live, is_apart=False)
 
     def _on_finished(self) -> None:
-        self._handle = None
-        self._update_buttons()
+        if self._remote is not None:
+            self._remote.deleteLater()
+        self._handle = self._remote = self._sweep = None
+        self._on_remote_changed()
         self._refresh_runs(select_newest=True)
-        self.summary_changed.emit()
 
     def _update_buttons(self) -> None:
-        if self._handle is None:
+        if self._remote is None:
             state = recipe_panel.IDLE
-        elif self._handle.stopping:
+        elif self._remote.stopping:
             state = recipe_panel.STOPPING
         else:
-            state = recipe_panel.PAUSED if self._handle.paused else recipe_panel.RUNNING
+            state = recipe_panel.PAUSED if self._remote.paused else recipe_panel.RUNNING
+        self.apart.setEnabled(self._remote is None)
         self.panel.set_state(state, can_start=self._data is not None and self._plan.is_model_ready)
         if self._view is not None:
             self._view.set_busy(self._handle is not None)
@@ -368,3 +475,9 @@ class TrainTab(QWidget):
 
         if self._handle is None:
             self._run(TrainRequest(None, run.folder, resume=True), self.view.curves)
+
+    def _go_on(self, run: RunSummary, curves: RunCurves) -> None:
+        from lmstudio_app.training.loop import TrainRequest
+
+        if self._handle is None and not self._is_shut_down:
+            self._run(TrainRequest(None, run.folder, resume=True), curves)
