@@ -22,8 +22,12 @@ from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.menus import WindowMenus
 from lmstudio_app.gui.plotting import import_pyqtgraph
+from lmstudio_app.gui.run_queries import find_running
+from lmstudio_app.gui.run_texts import run_title
+from lmstudio_app.gui.runs_wiring import RunsWiring
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import model_title
+from lmstudio_app.gui.widgets.attached_bar import AttachedBar
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.job_strip import JobStrip
 from lmstudio_app.gui.widgets.navigation import NavigationRail
@@ -44,6 +48,7 @@ PAGES = (
     _Page("model", "lmstudio_app.gui.tabs.model", "ModelTab"),
     _Page("data", "lmstudio_app.gui.tabs.data", "DataTab"),
     _Page("train", "lmstudio_app.gui.tabs.train", "TrainTab"),
+    _Page("runs", "lmstudio_app.gui.tabs.runs", "RunsTab"),
     _Page("sentiment", "lmstudio_app.gui.tabs.sentiment", "SentimentTab"),
     _Page("attention", "lmstudio_app.gui.tabs.attention", "AttentionTab"),
 )
@@ -71,6 +76,7 @@ class MainWindow(QMainWindow):
         self._data: Any = None
         self._tabs: dict[str, Any] = {}
         self._after_load: Callable[[], None] | None = None
+        self._runs_wiring = RunsWiring(self)
         self._closing = False
         self._closed = False
         self._close_timer = QTimer(self)
@@ -135,6 +141,22 @@ class MainWindow(QMainWindow):
         self.background_runner.start(import_pyqtgraph, None, quiet=True)
         self.background_runner.start(load_modules, [*pages, "lmstudio_app.gui.widgets.run_view"], quiet=True)
         self.background_runner.start(load_libraries, None, quiet=True)
+        self.offer_running()
+
+    def offer_running(self) -> None:
+        """Offer to watch a training that runs already: the command line's, or one that outlived an earlier window."""
+        handle = self.services.query_runner.start(find_running, None, quiet=True)
+        handle.succeeded.connect(self._on_running_found)
+
+    def _on_running_found(self, run: Any) -> None:
+        if run is not None and not self.services.training_runner.busy and not self._closed:
+            self._offered = run
+            self.running_bar.set_text(self.tr("A training is running: {name}").format(name=run_title(run)))
+
+    def _on_running_chosen(self, choice: str) -> None:
+        self.running_bar.set_text("")
+        if choice == "show":
+            self._runs_wiring.watch(self._offered)
 
     # --- building
 
@@ -143,8 +165,9 @@ class MainWindow(QMainWindow):
             (self.tr("Model"), self.tr("Choose and load a language model (Ctrl+1)")),
             (self.tr("Data"), self.tr("Choose the examples it learns from (Ctrl+2)")),
             (self.tr("Train"), self.tr("Let it learn, and watch (Ctrl+3)")),
-            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+4)")),
-            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+5)")),
+            (self.tr("Runs"), self.tr("Every training so far: find, compare, repeat (Ctrl+4)")),
+            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+5)")),
+            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+6)")),
         ]
 
     def _build_pages(self) -> None:
@@ -167,7 +190,19 @@ class MainWindow(QMainWindow):
         layout.setSpacing(0)
         layout.addWidget(self.rail)
         layout.addWidget(line)
-        layout.addWidget(self._stack, 1)
+        self.running_bar = AttachedBar(
+            [
+                ("show", self.tr("Show it"), self.tr("Watch it live on the Train page, and pause or stop it there")),
+                ("leave", self.tr("Not now"), self.tr("It goes on; the Runs page shows it at any time")),
+            ],
+            self,
+        )
+        self.running_bar.chosen.connect(self._on_running_chosen)
+        pages = QVBoxLayout()
+        pages.setSpacing(0)
+        pages.addWidget(self.running_bar)
+        pages.addWidget(self._stack, 1)
+        layout.addLayout(pages, 1)
         self.setCentralWidget(centre)
         self.rail.current_changed.connect(self._on_step_changed)
 
@@ -182,6 +217,12 @@ class MainWindow(QMainWindow):
             tab.inspect_requested.connect(self._on_inspect_trained)
             tab.run_finished.connect(self._update_steps)
             tab.summary_changed.connect(self._update_steps)
+            self._runs_wiring.connect_train(tab)
+        elif name == "runs":
+            tab.summary_changed.connect(self._update_steps)
+            tab.try_requested.connect(self._on_try_trained)
+            tab.inspect_requested.connect(self._on_inspect_trained)
+            self._runs_wiring.connect_runs(tab)
         elif name == "sentiment":
             tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
             tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
@@ -275,11 +316,16 @@ class MainWindow(QMainWindow):
             training = summary or self.tr("Ready to start")
         trained = bool(summary) and training == summary and not self.services.training_runner.busy
         needs_model = "" if model else self.tr("Needs a model")
-        self.rail.set_state(0, model or self.tr("Start here"), done=bool(model))
-        self.rail.set_state(1, data or self.tr("Nothing chosen yet"), done=bool(data))
-        self.rail.set_state(2, training, done=trained)
-        self.rail.set_state(3, needs_model or self.tr("Try it"), done=False)
-        self.rail.set_state(4, needs_model or self.tr("Look inside"), done=False)
+        runs = self._tabs["runs"].summary() if "runs" in self._tabs else ""
+        for name, detail, done in (
+            ("model", model or self.tr("Start here"), bool(model)),
+            ("data", data or self.tr("Nothing chosen yet"), bool(data)),
+            ("train", training, trained),
+            ("runs", runs or self.tr("Find, compare, repeat"), False),
+            ("sentiment", needs_model or self.tr("Try it"), False),
+            ("attention", needs_model or self.tr("Look inside"), False),
+        ):
+            self.rail.set_state(_INDEX[name], detail, done=done)
         self._model_label.setText(self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded"))
         self._data_label.setText(self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen"))
 
@@ -308,10 +354,14 @@ class MainWindow(QMainWindow):
         name = self.settings.get("window.tab", "model")
         self.show_tab(name if name in _INDEX else "model")
 
+    def _current_jobs(self) -> list[JobHandle | None]:
+        return [runner.current for runner in self.services.runners()]
+
     def _running_jobs(self) -> list[JobHandle]:
         """Those the user knows of; the others are quiet questions of the pages, which may end with them."""
-        handles = [runner.current for runner in self.services.runners()]
-        return [handle for handle in handles if handle is not None and not handle.quiet]
+        handles = self._current_jobs()
+        known = [handle for handle in handles if handle is not None and not handle.quiet]
+        return [handle for handle in known if not handle.outlives_window]
 
     def closeEvent(self, event: QCloseEvent) -> None:
         if self._closed:
@@ -324,7 +374,10 @@ class MainWindow(QMainWindow):
         if self._closing and self._running_jobs() and time.monotonic() < self._close_deadline:
             event.ignore()
             return
+        outliving = any(handle is not None and handle.outlives_window for handle in self._current_jobs())
         self._shut_down()
+        if outliving:
+            self.farewell = dialogs.show_farewell()
         event.accept()
 
     def _ask_to_close(self) -> None:
