@@ -7,8 +7,10 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, Qt, QTimer, QUrl
+from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QAbstractButton, QApplication, QMessageBox, QWidget
 
 from lmstudio_app import __version__
@@ -119,6 +121,32 @@ def ask(
 
     dialog.buttonClicked.connect(_on_clicked)
     dialog.open()
+    return dialog
+
+
+def open_path(path: Path) -> None:
+    """Open a file or folder with what the system opens such with."""
+    QDesktopServices.openUrl(QUrl.fromLocalFile(str(path)))
+
+
+FAREWELL = 5000  # milliseconds that it stays when nobody clicks it
+
+
+def show_farewell() -> QMessageBox:
+    """Says that a training goes on without the window, and goes away by itself."""
+    translate = QCoreApplication.translate
+    dialog = QMessageBox()
+    dialog.setIcon(QMessageBox.Icon.Information)
+    dialog.setWindowTitle(translate("farewell", "lmstudio-app"))
+    dialog.setText(translate("farewell", "The training goes on without the window."))
+    dialog.setInformativeText(
+        translate("farewell", "It runs in a process of its own. The next window that you open offers to show it.")
+    )
+    dialog.setStandardButtons(QMessageBox.StandardButton.Close)
+    dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    dialog.setWindowModality(Qt.WindowModality.NonModal)
+    QTimer.singleShot(FAREWELL, dialog, dialog.close)
+    dialog.show()
     return dialog
 
 

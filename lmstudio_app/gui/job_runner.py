@@ -111,6 +111,7 @@ class JobHandle(QObject):
         super().__init__()
         self.title = title
         self.quiet = quiet
+        self.outlives_window = False  # it only follows a process that goes on without it
         self._runner = runner
         self._ticket = ticket
         self._finished = False

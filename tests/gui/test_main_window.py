@@ -63,9 +63,18 @@ def error_dialogs(window: MainWindow) -> list[ErrorDialog]:
 
 def test_the_window_begins_at_the_first_step_and_says_what_each_one_needs(window: MainWindow) -> None:
     assert window.current_tab == "model"
-    assert [button.text() for button in window.rail.buttons] == ["Model", "Data", "Train", "Sentiment", "Attention"]
+    assert [button.text() for button in window.rail.buttons] == [
+        "Model",
+        "Data",
+        "Train",
+        "Runs",
+        "Sentiment",
+        "Attention",
+    ]
     details = [button.detail for button in window.rail.buttons]
-    assert details == ["Start here", "Nothing chosen yet", "Needs a model and data", "Needs a model", "Needs a model"]
+    needs = "Needs a model"
+    runs = "Find, compare, repeat"
+    assert details == ["Start here", "Nothing chosen yet", "Needs a model and data", runs, needs, needs]
     assert not any(button.done for button in window.rail.buttons)
 
 
@@ -82,7 +91,7 @@ def test_tabs_are_built_when_they_are_first_shown(window: MainWindow) -> None:
     assert set(window._tabs) == {"model", "train"}
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(len(PAGES)))
 def test_shortcuts_go_to_the_steps(window: MainWindow, qtbot, number: int) -> None:
     window.activateWindow()
     qtbot.keyClick(window, getattr(Qt.Key, f"Key_{number + 1}"), Qt.KeyboardModifier.ControlModifier)

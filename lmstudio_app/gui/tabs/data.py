@@ -58,6 +58,7 @@ class DataTab(QWidget):
         self._report: DataReport | None = None
         self._selection: DataSelection | None = None
         self._jobs = DataJobs(services, self)
+        self._wanted: DataConfig | None = None  # what is to be chosen of the source that is being read
         self._shown_before = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -159,6 +160,15 @@ class DataTab(QWidget):
             source, options = first_for(name), {}
         self._open(source, options)
 
+    def open_config(self, task: str, values: Mapping[str, Any]) -> None:
+        """Choose data as the ``data`` section of a recipe has it, for ``task``."""
+        config = DataConfig(**values)
+        self._settings.set("data.task", find_task(task).name)
+        self.panel.set_task(task)
+        self._choose(None)
+        self._open(plain_source(config.train), dict(config.options), dict(config.columns))
+        self._wanted = config
+
     def cancel(self) -> None:
         self._jobs.cancel_reading()
 
@@ -235,6 +245,7 @@ class DataTab(QWidget):
     # --- reading
 
     def _open(self, source: Any, options: dict[str, Any], columns: dict[str, str] | None = None) -> None:
+        self._wanted = None
         self._remember(source)
         self._asked = source, options
         self.panel.set_sources([plain_source(item) for item in self._settings.get("data.recent", [])], source)
@@ -248,7 +259,7 @@ class DataTab(QWidget):
         self._options = dict(opened.request.options)
         if previous is not None and previous.request.source != opened.request.source:
             self.panel.form.set_evaluation(None)
-        elif previous is not None and previous.request.task == opened.request.task:
+        elif previous is not None and previous.request.task == opened.request.task and self._wanted is None:
             columns = self.panel.form.columns()  # the same file read in another way
         mapping = dict(opened.mapping)
         specs = find_task(self.task).columns
@@ -259,6 +270,10 @@ class DataTab(QWidget):
         self.panel.form.set_columns(specs, list(opened.types), mapping)
         self.panel.form.set_reading(self._options, opened.table.facts)
         self.view.show_table(opened.table, opened.types, self._uses(), source_title(opened.request.source))
+        if self._wanted is not None:
+            config, self._wanted = self._wanted, None
+            self.panel.form.set_evaluation(None if config.eval is None else plain_source(config.eval))
+            self.panel.form.set_split(config.eval_fraction, deduplicate=config.deduplicate, limit=config.limit)
         self._save_choice()
         self._report = None
         self.view.show_problems(opened.table.problems)

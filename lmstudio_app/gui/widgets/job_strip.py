@@ -29,9 +29,7 @@ class JobStrip(QWidget):
         self._amount = ValueLabel(30, self)
         self._amount.setAccessibleName(self.tr("Amount done"))
         self._cancel = QToolButton(self)
-        self._cancel.setText(self.tr("Cancel"))
-        self._cancel.setAccessibleName(self.tr("Cancel the running job"))
-        self._cancel.setToolTip(self.tr("Stop this job. A training can be resumed later."))
+        self._name_cancel(outlives=False)
         self._cancel.clicked.connect(self._on_cancel)
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -44,8 +42,19 @@ class JobStrip(QWidget):
         runner.job_started.connect(self._on_started)
         runner.job_finished.connect(self._on_finished)
 
+    def _name_cancel(self, *, outlives: bool) -> None:
+        """What the button does: end the job, or only follow it no longer."""
+        if outlives:
+            text, tip = self.tr("Stop watching"), self.tr("The training itself goes on, in a process of its own.")
+        else:
+            text, tip = self.tr("Cancel"), self.tr("Stop this job. A training can be resumed later.")
+        self._cancel.setText(text)
+        self._cancel.setAccessibleName(text if outlives else self.tr("Cancel the running job"))
+        self._cancel.setToolTip(tip)
+
     def _on_started(self, handle: JobHandle) -> None:
         self._handle = handle
+        self._name_cancel(outlives=handle.outlives_window)
         handle.event.connect(self._on_events)
         handle.paused_changed.connect(self._on_paused)
         self._sentence.setText(handle.title)
@@ -62,6 +71,8 @@ class JobStrip(QWidget):
 
     def _on_events(self, events: list[Event]) -> None:
         """Only the last of each kind can be seen, so only that one is shown."""
+        if self._handle is not None and self._handle.outlives_window:
+            self._name_cancel(outlives=True)
         last = {type(event): event for event in events}
         spoken = [e for e in events if isinstance(e, StepLogged) or (isinstance(e, Status) and not e.warning)]
         if spoken and isinstance(spoken[-1], Status):
