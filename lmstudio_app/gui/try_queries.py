@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,15 +83,27 @@ def read_samples(folder: Path) -> dict[str, list[Sample]]:
     }
 
 
-def fitting_samples(loaded: LoadedModel, ctx: JobContext) -> dict[str, list[Sample]]:
-    """Samples by prediction: all in English, and those in other languages whose characters the vocabulary has."""
-    from lmstudio_app.assets import resource
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What is good to know of a model: samples by prediction, and the predictions that it was trained for by name."""
 
-    samples = read_samples(resource("samples"))
-    return {
+    samples: Mapping[str, list[Sample]] = field(default_factory=dict)
+    trained_for: tuple[str, ...] = ()
+
+
+def study_model(loaded: LoadedModel, ctx: JobContext) -> Study:
+    """All samples in English, those in other languages whose characters the vocabulary has, and the model's origin."""
+    from lmstudio_app.assets import resource
+    from lmstudio_app.models.provenance import read_provenance
+    from lmstudio_app.tasks import TASKS
+
+    samples = {
         name: [item for item in items if item.language == "en" or _knows(loaded.tokenizer, item)]
-        for name, items in samples.items()
+        for name, items in read_samples(resource("samples")).items()
     }
+    task = read_provenance(loaded.folder).get("task")
+    trained_for = tuple(item.name for known in TASKS if known.name == task for item in known.predictions)
+    return Study(samples, trained_for)
 
 
 def _knows(tokenizer: Any, sample: Sample) -> bool:
