@@ -160,4 +160,7 @@ def test_wrong_recipes_are_one_sentence(tmp_path: Path) -> None:
         recipe("masked_lm", data, "gpt2")
     with pytest.raises(UserError, match="none"):
         run(recipe("masked_lm", data, tokenizer={"folder": str(tmp_path / "none")}), tmp_path / "run")
+    data.write_text("\n\n", encoding="utf-8")
+    with pytest.raises(UserError):
+        run(recipe("masked_lm", data), tmp_path / "empty")
     assert MASKED_LM.families == ("bert",)
