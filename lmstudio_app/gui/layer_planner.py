@@ -8,7 +8,7 @@ from typing import Any
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
-from lmstudio_app.gui.plan_queries import PlanAnswer, PlanRequest, plan_training
+from lmstudio_app.gui.plan_queries import PlanAnswer, PlanRequest, plan_layers
 
 _PATIENCE = 150  # milliseconds without a further change before anything is asked
 
@@ -53,7 +53,7 @@ class LayerPlanner(QObject):
         request, key = self._wanted, self._key(self._wanted)
         known = self._skeleton[1] if self._skeleton is not None and self._skeleton[0] == key else None
         request = replace(request, skeleton=known)
-        self._handle = handle = self._runner.start(plan_training, request, quiet=True)
+        self._handle = handle = self._runner.start(plan_layers, request, quiet=True)
         handle.succeeded.connect(lambda answer: self._on_answered(handle, key, answer))
         handle.failed.connect(lambda error: self._on_failed(handle, error))
 

@@ -13,9 +13,10 @@ from lmstudio_app.models.preloading import preload_libraries
 if TYPE_CHECKING:
     from lmstudio_app.data.splits import DataConfig
     from lmstudio_app.models.architectures import ArchitectureConfig
+    from lmstudio_app.models.card import ModelCard
     from lmstudio_app.models.tokenizer_report import TokenizerReport
     from lmstudio_app.tasks import Task
-    from lmstudio_app.training.layers import LayerGroup
+    from lmstudio_app.training.plan import LayerPlan
     from lmstudio_app.training.strategies import StrategyConfig
 
 _COVERED_TEXTS = 3000  # on which a vocabulary is judged
@@ -23,103 +24,56 @@ _COVERED_TEXTS = 3000  # on which a vocabulary is judged
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """``source`` is a ``transformers.PretrainedConfig`` or, for a new model, an :class:`ArchitectureConfig`.
+    """``source`` is the configuration of a loaded model with its ``card``, or the :class:`ArchitectureConfig` of a new
+    one.
 
-    ``data`` and the model's ``own_labels`` say how many labels there are, where the task has any. ``skeleton`` is the
-    model without weights that an earlier answer for the same source, task and data has made.
+    ``data`` says how many labels there are, where the task has any. ``skeleton`` is the model without weights that an
+    earlier answer for the same source, task and data has made.
     """
 
     source: Any
     task: Task
     data: DataConfig | None
     strategy: StrategyConfig
-    own_labels: tuple[str, ...] = ()
+    card: ModelCard | None = None
     skeleton: Any = None
 
 
 @dataclass(frozen=True)
-class PlannedPart:
-    """One part of the model, ``group``, and the stages of the strategy.
-
-    ``trained`` of its parameters change at some time, the first of them in ``stage`` (from 0; None: none ever).
-    ``adapter`` counts new parameters beside them that train in their place.
-    """
-
-    group: LayerGroup
-    trained: int
-    stage: int | None
-    adapter: int = 0
-
-
-@dataclass(frozen=True)
 class PlanAnswer:
-    """``parts`` go from the input to the output. ``problem`` says why the strategy has no plan for this model."""
+    """``parameters`` counts the model's own. ``problem`` says why the strategy has no plan for it."""
 
     skeleton: Any
     parameters: int
-    parts: tuple[PlannedPart, ...] = ()
+    plan: LayerPlan | None
     problem: UserError | None = None
 
-    @property
-    def trained(self) -> int:
-        """Parameters that change at some time, adapters included."""
-        return sum(part.trained + part.adapter for part in self.parts)
 
-    @property
-    def total(self) -> int:
-        """Of the model and its adapters."""
-        return self.parameters + sum(part.adapter for part in self.parts)
-
-
-def plan_training(request: PlanRequest, ctx: JobContext) -> PlanAnswer:
+def plan_layers(request: PlanRequest, ctx: JobContext) -> PlanAnswer:
     """Which parameters the strategy would train. Nothing of the model's size is allocated."""
     preload_libraries(ctx)
+    from lmstudio_app.training.plan import describe_strategy
+
     skeleton = request.skeleton if request.skeleton is not None else _skeleton(request, ctx)
     ctx.check()
     parameters = sum(parameter.numel() for parameter in skeleton.parameters())
     try:
-        return PlanAnswer(skeleton, parameters, _parts(skeleton, request.strategy))
+        return PlanAnswer(skeleton, parameters, describe_strategy(skeleton, request.strategy))
     except UserError as problem:
-        return PlanAnswer(skeleton, parameters, (), problem)
-
-
-def _parts(model: Any, config: StrategyConfig) -> tuple[PlannedPart, ...]:
-    from lmstudio_app.training.layers import layer_groups
-    from lmstudio_app.training.lora import target_modules, trained_heads
-    from lmstudio_app.training.strategies import find_strategy
-
-    strategy, groups = find_strategy(config.name), layer_groups(model)
-    adapters: dict[str, int] = {}
-    if strategy.adapt is not None:  # its parameters are not in the model yet
-        adapters = target_modules(model, config)
-        heads = trained_heads(model)
-        names = (name for name, _ in model.named_parameters() if name.partition(".")[0] in heads)
-        stages = [frozenset(names)]
-    else:
-        stages = list(strategy.stages(model, config))
-    first = {name: number for number, names in reversed(list(enumerate(stages))) for name in names}
-    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    return tuple(
-        PlannedPart(
-            group,
-            sum(sizes[name] for name in group.names if name in first),
-            min((first[name] for name in group.names if name in first), default=None),
-            sum(count for path, count in adapters.items() if any(name.startswith(f"{path}.") for name in group.names)),
-        )
-        for group in groups
-    )
+        return PlanAnswer(skeleton, parameters, None, problem)
 
 
 def _skeleton(request: PlanRequest, ctx: JobContext) -> Any:
     """The model with the task's head, all names and shapes and no weights."""
-    labels = _label_names(request, ctx)
     import torch
     import transformers
 
     from lmstudio_app.models.architectures import ArchitectureConfig, skeleton
     from lmstudio_app.models.loading import AUTO_CLASSES
     from lmstudio_app.models.quiet import quiet_transformers
+    from lmstudio_app.training.layers import note_new_parts
 
+    labels = _label_names(request, ctx)
     source, head = request.source, request.task.head
     with quiet_transformers():
         if isinstance(source, ArchitectureConfig):
@@ -129,7 +83,10 @@ def _skeleton(request: PlanRequest, ctx: JobContext) -> Any:
             config.id2label = dict(enumerate(labels))
             config.label2id = {label: index for index, label in enumerate(labels)}
         with torch.device("meta"):
-            return getattr(transformers, AUTO_CLASSES[head]).from_config(config)
+            model = getattr(transformers, AUTO_CLASSES[head]).from_config(config)
+    if request.card is not None:
+        note_new_parts(model, request.card)
+    return model
 
 
 def _label_names(request: PlanRequest, ctx: JobContext) -> tuple[str, ...]:
@@ -139,8 +96,9 @@ def _label_names(request: PlanRequest, ctx: JobContext) -> tuple[str, ...]:
         return ("0", "1")
     from lmstudio_app.data.splits import prepare_data
 
+    own = request.card.labels if request.card is not None else ()
     splits = prepare_data(request.data, task.columns, ctx)
-    return task.label_names(splits.train, splits.eval, dict(enumerate(request.own_labels)) or None)
+    return task.label_names(splits.train, splits.eval, dict(enumerate(own)) or None)
 
 
 @dataclass(frozen=True)

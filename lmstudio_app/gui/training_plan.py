@@ -34,7 +34,7 @@ class TrainingPlan(QObject):
         self._planner.answered.connect(self._on_answered)
         self._planner.failed.connect(panel.plan.show_problem)
         panel.model_changed.connect(self._update)
-        panel.changed.connect(self._show_parts)  # how many epochs there are decides what they reach
+        panel.changed.connect(self._show_plan)  # how many epochs there are decides what they reach
         panel.trial_requested.connect(self._on_trial_requested)
 
     def set_model(self, model: Any) -> None:
@@ -89,8 +89,8 @@ class TrainingPlan(QObject):
             self._planner.request(None)
         else:
             data = self._data.config if self._data is not None and self._data.task == task.name else None
-            own_labels = () if panel.is_new else self._model.card.labels
-            self._planner.request(PlanRequest(source, task, data, strategy, own_labels))
+            card = None if panel.is_new else self._model.card
+            self._planner.request(PlanRequest(source, task, data, strategy, card))
         self.readiness_changed.emit()
 
     def _new_title(self) -> str:
@@ -126,15 +126,13 @@ class TrainingPlan(QObject):
         if answer.problem is not None:
             panel.plan.show_problem(answer.problem)
         else:
-            self._show_parts()
+            self._show_plan()
         if panel.new_model is not None and panel.is_new:
-            panel.new_model.show_size(answer.parameters, answer.trained if answer.problem is None else None)
+            panel.new_model.show_size(answer.parameters, answer.plan.trained if answer.plan is not None else None)
 
-    def _show_parts(self) -> None:
-        if self.answer is not None and self.answer.parts and self._planner.is_idle:
-            values = self._panel.form.values()
-            every, epochs = int(values["strategy.unfreeze_every"]), float(values["training.epochs"])
-            self._panel.plan.show_parts(self.answer.parts, self.answer.total, every, epochs)
+    def _show_plan(self) -> None:
+        if self.answer is not None and self.answer.plan is not None and self._planner.is_idle:
+            self._panel.plan.show_plan(self.answer.plan, float(self._panel.form.values()["training.epochs"]))
 
     # --- the vocabulary of a new model
 

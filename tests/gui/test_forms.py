@@ -167,3 +167,108 @@ def test_half_a_number_may_be_typed(qtbot, text: str, state: str) -> None:
     edit = FloatEdit(1e-8, 1.0)
     qtbot.addWidget(edit)
     assert edit.validate(text, 0)[0] == QValidator.State[state]
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = option(8, "Inner size", basic=True, minimum=1, maximum=100)
+
+
+@dataclass(frozen=True)
+class Method:
+    name: str = option("plain", "Method", basic=True, choices=("plain", "thin"))
+    rank: int = option(4, "Rank", basic=True, minimum=1, maximum=64, only=("thin",))
+    scale: float = option(2.0, "Scale", minimum=0.1, maximum=9.0, only=("thin",))
+    inner: Inner = Inner()
+
+
+@pytest.fixture
+def methods(qtbot) -> DataclassForm:
+    form = DataclassForm(
+        {"c": Config, "m": Method},
+        {"m.name": {"plain": ("Plain", "Nothing special"), "thin": ("Thin", "Two matrices")}},
+        titles={"m": "Method", "m.inner": "Inside"},
+        recommended={"m.inner.size": 16, "c.epochs": 5.0},
+    )
+    qtbot.addWidget(form)
+    form.show()
+    return form
+
+
+def test_a_dataclass_in_a_dataclass_is_a_section_of_its_own(methods: DataclassForm) -> None:
+    assert methods.values()["m.inner.size"] == 16
+    assert methods.config("m") == Method(inner=Inner(16))
+    headings = [label.text() for label in methods.findChildren(QLabel) if label.isVisible()]
+    assert {"Method", "Inside"} <= set(headings)
+
+
+def test_fields_are_shown_where_they_mean_something(methods: DataclassForm) -> None:
+    rank, scale = methods.editor("m.rank"), methods.editor("m.scale")
+    methods.set_values({"m.rank": 9})
+    assert not rank.isVisible()
+    assert methods.config("m").rank == 4  # what means nothing is not in the recipe
+    top = methods.editor("m.name").mapTo(methods, QPoint(0, 0))
+    methods.set_values({"m.name": "thin"})
+    QApplication.processEvents()
+    assert methods.editor("m.name").mapTo(methods, QPoint(0, 0)) == top
+    assert rank.isVisible()
+    assert not scale.isVisible()  # folded
+    methods.advanced.set_open(True)
+    assert scale.isVisible()
+    assert methods.config("m").rank == 9
+    methods.set_values({"m.name": "plain"})
+    assert not scale.isVisible()
+    assert methods.values()["m.rank"] == 9  # and is remembered
+
+
+def test_the_chosen_one_is_explained_below_the_choice(methods: DataclassForm) -> None:
+    def shown() -> set[str]:
+        return {label.text() for label in methods.findChildren(QLabel) if label.isVisible()}
+
+    assert "Nothing special" in shown()
+    methods.set_values({"m.name": "thin"})
+    assert "Two matrices" in shown()
+    assert "Nothing special" not in shown()
+
+
+def test_recommended_values_are_the_defaults(methods: DataclassForm) -> None:
+    assert methods.is_default()
+    assert methods.values()["c.epochs"] == 5.0
+    methods.set_values({"c.epochs": 1.0})
+    methods.reset()
+    assert methods.values()["c.epochs"] == 5.0
+
+
+def test_another_section_leaves_the_values_of_the_others(methods: DataclassForm) -> None:
+    methods.set_values({"c.epochs": 1.0, "m.name": "thin"})
+    heard = []
+    methods.changed.connect(lambda: heard.append(1))
+    methods.replace_section("c", Inner, "Other", {"c.size": 3})
+    assert heard == []
+    assert methods.config("c") == Inner(3)
+    assert methods.values()["m.name"] == "thin"
+    assert "c.epochs" not in methods.values()
+    methods.reset()
+    assert methods.config("m").inner == Inner(8)  # nothing is recommended for it any more
+
+
+def test_a_choice_can_offer_less_than_the_field_allows(qtbot) -> None:
+    form = DataclassForm({"m": Method}, choices={"m.name": ("thin",)})
+    qtbot.addWidget(form)
+    combo = form.editor("m.name")
+    assert isinstance(combo, QComboBox)
+    assert combo.count() == 1
+    assert form.config("m").name == "thin"
+
+
+def test_the_keyboard_goes_from_field_to_field_in_the_order_of_the_form(methods: DataclassForm) -> None:
+    methods.replace_section("c", Inner, "Other")
+    methods.activateWindow()
+    order = [methods.editor(name) for name in ("c.size", "m.name", "m.inner.size")]
+    found, widget = [], methods.nextInFocusChain()
+    for _ in range(200):
+        if widget in order and widget not in found:
+            found.append(widget)
+        widget = widget.nextInFocusChain()
+    start = found.index(order[0])
+    assert found[start:] + found[:start] == order

@@ -1,5 +1,3 @@
-import random
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,57 +18,10 @@ from lmstudio_app.tasks.classification import ClassificationMetrics
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.runs import list_runs
 
-WORDS = {"positive": ("good", "great", "wonderful", "loved"), "negative": ("bad", "awful", "boring", "hated")}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Matrices of 32 columns are slower on two."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 @pytest.fixture
-def reviews(tmp_path: Path) -> Path:
-    """120 short reviews whose label is in their words, but for every ninth, so that no model is always right."""
-    rng = random.Random(0)
-    path = tmp_path / "reviews.tsv"
-    lines = ["text\tlabel"]
-    for number in range(120):
-        label = ("negative", "positive")[number % 2]
-        words = WORDS[label if number % 9 else ("positive", "negative")[number % 2]]
-        lines.append(f"the movie {number} was {rng.choice(words)} and {rng.choice(words)}\t{label}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-@pytest.fixture
-def make_tab(qtbot, services) -> Iterator:
-    made: list[TrainTab] = []
-
-    def _make() -> TrainTab:
-        tab = TrainTab(services)
-        qtbot.addWidget(tab, before_close_func=lambda widget: widget.shutdown())
-        tab.resize(1100, 750)
-        tab.show()
-        qtbot.waitUntil(lambda: tab._view is not None)
-        qtbot.waitUntil(lambda: not services.query_runner.busy)
-        made.append(tab)
-        return tab
-
-    yield _make
-    for runner in services.runners():
-        runner.cancel_all()
-    qtbot.waitUntil(lambda: not any(runner.busy for runner in services.runners()))
-
-
-@pytest.fixture
-def tab(make_tab) -> TrainTab:
-    return make_tab()
+def tab(make_train_tab) -> TrainTab:
+    return make_train_tab()
 
 
 @pytest.fixture
@@ -127,11 +78,11 @@ def test_the_recipe_is_what_the_form_says(ready: TrainTab, tiny_encoder: Path, r
     )
 
 
-def test_the_form_is_remembered(make_tab, qtbot) -> None:
-    first = make_tab()
+def test_the_form_is_remembered(make_train_tab, qtbot) -> None:
+    first = make_train_tab()
     first.panel.form.set_values({"training.epochs": 5.0, "strategy.name": "frozen_backbone"})
     first.panel.form.advanced.set_open(True)
-    second = make_tab()
+    second = make_train_tab()
     assert second.panel.form.values() == first.panel.form.values()
     assert second.panel.form.advanced.is_open
 
@@ -195,12 +146,12 @@ def test_the_live_curves_are_those_of_the_run_folder(ready: TrainTab, qtbot) -> 
     assert ready.view.charts.chart("metric").latest("accuracy") == list_runs()[0].metrics["accuracy"]
 
 
-def test_curves_survive_a_restart_of_the_app(make_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
-    first = make_tab()
+def test_curves_survive_a_restart_of_the_app(make_train_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
+    first = make_train_tab()
     give_work(first, tiny_encoder, reviews)
     train_to_the_end(qtbot, first)
     before = first.view.curves.steps.column("loss").tolist()
-    second = make_tab()
+    second = make_train_tab()
     qtbot.waitUntil(lambda: len(second.view.curves.steps) > 0)
     assert second.view.curves.steps.column("loss").tolist() == before
     assert second.view.selected_run().state == "finished"
@@ -253,7 +204,7 @@ def test_a_cancelled_run_is_resumed_where_it_was(ready: TrainTab, qtbot) -> None
     assert not ready.view._resume.isEnabled()
 
 
-def test_a_stopped_run_goes_on_when_it_is_resumed(ready: TrainTab, make_tab, qtbot) -> None:
+def test_a_stopped_run_goes_on_when_it_is_resumed(ready: TrainTab, make_train_tab, qtbot) -> None:
     """Also after a restart of the app, and after one more stop; "stop and save" is no end."""
     ready.panel.form.set_values({"training.epochs": 6.0})
     handle = ready.start()
@@ -261,7 +212,7 @@ def test_a_stopped_run_goes_on_when_it_is_resumed(ready: TrainTab, make_tab, qtb
     qtbot.waitUntil(lambda: len(ready.view.curves.steps) > 2, timeout=60_000)
     with qtbot.waitSignal(handle.finished, timeout=60_000):
         qtbot.mouseClick(ready.panel.stop_button, Qt.MouseButton.LeftButton)
-    later = make_tab()
+    later = make_train_tab()
     qtbot.waitUntil(lambda: later.view._resume.isEnabled())
     (run,) = list_runs()
     assert run.state == "stopped"
@@ -298,14 +249,16 @@ def test_a_recipe_that_fails_leaves_the_tab_ready_for_the_next(ready: TrainTab, 
     assert ready.view._status.text() == errors[0].message
 
 
-def test_a_run_that_cannot_be_read_does_not_hide_the_others(make_tab, tiny_encoder: Path, reviews: Path, qtbot) -> None:
-    first = make_tab()
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(
+    make_train_tab, tiny_encoder: Path, reviews: Path, qtbot
+) -> None:
+    first = make_train_tab()
     give_work(first, tiny_encoder, reviews, epochs=0.2)
     train_to_the_end(qtbot, first)
     broken = list_runs()[0].folder.with_name("broken")
     broken.mkdir()
     (broken / "recipe.yaml").write_text("{")
-    second = make_tab()
+    second = make_train_tab()
     qtbot.waitUntil(lambda: len(second.view.curves.steps) > 0)
     assert second.view._chooser.count() == 1
 
@@ -327,14 +280,14 @@ def test_try_it_and_look_inside_name_the_trained_model(ready: TrainTab, qtbot) -
     assert "the movie" in inspected[0][1]
 
 
-def test_the_axis_the_smoothing_and_the_logarithm_are_remembered(tab: TrainTab, make_tab, qtbot) -> None:
+def test_the_axis_the_smoothing_and_the_logarithm_are_remembered(tab: TrainTab, make_train_tab, qtbot) -> None:
     charts = tab.view.charts
     axis = charts.findChild(QComboBox)
     assert axis is not None
     axis.setCurrentIndex(1)
     charts.findChild(QSlider).setValue(42)
     charts._log.setChecked(True)
-    again = make_tab().view.charts
+    again = make_train_tab().view.charts
     assert (again._axis.currentData(), again._slider.value(), again._log.isChecked()) == ("epoch", 42, True)
     assert again.chart("loss")._log
 

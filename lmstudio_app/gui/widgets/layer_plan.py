@@ -16,7 +16,7 @@ from lmstudio_app.gui.text import compact_number_text, error_texts, number_text
 from lmstudio_app.gui.widgets.scaled_label import Hint
 
 if TYPE_CHECKING:
-    from lmstudio_app.gui.plan_queries import PlannedPart
+    from lmstudio_app.training.plan import LayerPlan, PlannedGroup
 
 ROW, SMALLEST_ROW = 1.32, 0.42  # heights of a bar's row in text lines
 NAMED_ROW = 1.0  # from this height on a row has room for its name
@@ -38,6 +38,7 @@ class PlanRow:
     state: str
     when: str = ""
     adapter: int = 0
+    rate: float = 1.0  # of the learning rate
 
 
 class LayerBars(QWidget):
@@ -62,11 +63,16 @@ class LayerBars(QWidget):
 
     def _sentence(self, row: PlanRow) -> str:
         count = number_text(row.count)
-        if row.state == TRAINS:
-            return self.tr("{part}: {count} parameters, trains").format(part=row.title, count=count)
-        if row.state == LATER:
+        if row.state in (TRAINS, LATER):
             sentence = self.tr("{part}: {count} parameters, trains {when}")
-            return sentence.format(part=row.title, count=count, when=row.when)
+            sentence = sentence.format(part=row.title, count=count, when=row.when or self.tr("from the start"))
+            return (
+                sentence
+                if row.rate == 1
+                else self.tr("{sentence}, at {rate} of the learning rate").format(
+                    sentence=sentence, rate=f"{row.rate:.3g}"
+                )
+            )
         if row.state == UNREACHED:
             sentence = self.tr("{part}: {count} parameters, stays as it is: its turn would be {when}, after the end")
             return sentence.format(part=row.title, count=count, when=row.when)
@@ -190,10 +196,11 @@ class LayerPlanView(QWidget):
     def show_problem(self, problem: UserError) -> None:
         self._show((), " ".join(error_texts(problem)), "")
 
-    def show_parts(self, parts: Sequence[PlannedPart], total: int, every: int, epochs: float) -> None:
-        """``parts`` of ``total`` parameters, the input first; a stage takes ``every`` steps (0: an epoch)."""
-        rows = [self._row(part, every, epochs) for part in reversed(parts)]
+    def show_plan(self, plan: LayerPlan, epochs: float) -> None:
+        """What a training of so many epochs changes."""
+        rows = [self._row(planned, plan.unfreeze_every, epochs) for planned in reversed(plan.groups)]
         trained = sum(row.trained + row.adapter for row in rows)
+        total = plan.parameters + sum(row.adapter for row in rows)
         text = self.tr("Trains {trained} of {total} parameters ({share} %)").format(
             trained=compact_number_text(trained),
             total=compact_number_text(total),
@@ -204,7 +211,7 @@ class LayerPlanView(QWidget):
             self.tr("{trained} of {total}").format(trained=number_text(trained), total=number_text(total))
         )
 
-    def _row(self, part: PlannedPart, every: int, epochs: float) -> PlanRow:
+    def _row(self, part: PlannedGroup, every: int, epochs: float) -> PlanRow:
         group = part.group
         title = QCoreApplication.translate("layers", group.template).format(number=group.number)
         if part.adapter:
@@ -212,7 +219,7 @@ class LayerPlanView(QWidget):
         if part.stage is None:
             return PlanRow(title, group.count, 0, FROZEN)
         if part.stage == 0:
-            return PlanRow(title, group.count, part.trained, TRAINS)
+            return PlanRow(title, group.count, part.trained, TRAINS, rate=part.rate)
         if not every and part.stage >= epochs:  # with a number of steps it depends on the data
             return PlanRow(title, group.count, 0, UNREACHED, self.tr("epoch {number}").format(number=part.stage + 1))
         when = (
@@ -220,7 +227,7 @@ class LayerPlanView(QWidget):
             if every
             else self.tr("from epoch {number}").format(number=part.stage + 1)
         )
-        return PlanRow(title, group.count, part.trained, LATER, when)
+        return PlanRow(title, group.count, part.trained, LATER, when, rate=part.rate)
 
     def _show(self, rows: Sequence[PlanRow], text: str, legend: str) -> None:
         self.bars.set_rows(rows)

@@ -42,7 +42,7 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
         first, last = 10**low, 10**high
         step = 10 ** np.floor(np.log10((last - first) / 2))
         step *= next((factor for factor in (5, 2) if (last - first) / (factor * step) >= 3), 1)
-        values = np.arange(np.ceil(first / step), np.floor(last / step) + 1) * step
+        values = np.arange(np.ceil(first / step - 1e-9), np.floor(last / step + 1e-9) + 1) * step
         return [float(value) for value in np.log10(values[values > 0])]
     digits = (1, 2, 5) if high - low < 3 else (1,)
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
