@@ -45,6 +45,7 @@ class Position:
     loss_sum: Any = 0.0  # a float, or a float32 scalar on the device while the loop runs
     logged_steps: int = 0
     best_value: float | None = None  # of the task's main metric
+    best_loss: float = 0.0
     best_step: int = 0
     waited: int = 0  # evaluations since the best one
     parts: int = 1  # into which a batch is cut, for want of memory

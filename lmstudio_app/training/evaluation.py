@@ -51,12 +51,13 @@ def _measure(session: Session, evaluation: Evaluation, ctx: JobContext) -> tuple
 
 
 def judge(session: Session, position: Position, evaluation: Evaluated) -> bool:
-    """Note in ``position`` whether this evaluation is the best so far, and say so."""
-    value, task = evaluation.metrics[session.task.main_metric], session.task
-    best = position.best_value
-    is_best = best is None or (value > best if task.greater_is_better else value < best)
+    """Note in ``position`` whether this evaluation is the best so far, and say so; of equal ones the lower loss is."""
+    value, loss = evaluation.metrics[session.task.main_metric], evaluation.metrics["loss"]
+    sign = 1 if session.task.greater_is_better else -1
+    is_best = position.best_value is None or (sign * value, -loss) > (sign * position.best_value, -position.best_loss)
     if is_best and math.isfinite(value):
-        position.best_value, position.best_step, position.waited = value, position.step, 0
+        position.best_value, position.best_loss = value, loss
+        position.best_step, position.waited = position.step, 0
         return True
     position.waited += 1
     return False

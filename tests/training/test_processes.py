@@ -25,8 +25,9 @@ STRAIGHT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
 
 def launch(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
     command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1", f"--num_processes={processes}",
-        "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "lmstudio_app", *map(str, arguments),
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_machines=1",
+        f"--num_processes={processes}", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0",
+        "-m", "lmstudio_app", *map(str, arguments),
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240, check=False)
