@@ -153,7 +153,7 @@ def play(stage: Stage) -> None:
         stage.save(name)
 
     before = window.model
-    tab.try_requested.emit(str(results[0].model_folder))
+    tab.try_requested.emit(str(results[0].model_folder), "sentiment")
     stage.wait_for("the trained model", lambda: window.model is not before and window.current_tab == "sentiment")
     sentiment = window.tab("sentiment")
     for text in ("I hate this movie.", "An excellent phone, I am very happy with it.", SENTENCE):

@@ -131,7 +131,7 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             end = time.monotonic() + 1.0
             yield "results", lambda: time.monotonic() > end
             before = window.model
-            tab.try_requested.emit(str(results[0].model_folder))
+            tab.try_requested.emit(str(results[0].model_folder), "sentiment")
             yield "try it", lambda: window.model is not before and self.idle()
             window.tab("sentiment").inspect_requested.emit(SENTENCE)
             yield "look inside", lambda: window.tab("attention").head_view is not None and self.idle()

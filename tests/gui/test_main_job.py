@@ -113,10 +113,6 @@ def test_a_newcomer_clicks_from_the_model_to_its_attention(
     layers, heads = (2, 4) if which == "tiny" else (6, 12)
     assert weights.shape[:2] == (layers, heads)
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-3)
-    assert {button.text(): button.done for button in window.rail.buttons} == {
-        "Model": True,
-        "Data": True,
-        "Train": True,
-        "Sentiment": False,
-        "Attention": False,
-    }
+    done = {button.text(): button.done for button in window.rail.buttons}
+    steps_done = [name for name in ("Model", "Data", "Train", "Sentiment", "Attention") if done[name]]
+    assert steps_done == ["Model", "Data", "Train"]
