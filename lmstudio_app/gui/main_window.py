@@ -49,6 +49,7 @@ PAGES = (
     _Page("data", "lmstudio_app.gui.tabs.data", "DataTab"),
     _Page("train", "lmstudio_app.gui.tabs.train", "TrainTab"),
     _Page("runs", "lmstudio_app.gui.tabs.runs", "RunsTab"),
+    _Page("try", "lmstudio_app.gui.tabs.try_model", "TryTab"),
     _Page("sentiment", "lmstudio_app.gui.tabs.sentiment", "SentimentTab"),
     _Page("attention", "lmstudio_app.gui.tabs.attention", "AttentionTab"),
 )
@@ -166,8 +167,9 @@ class MainWindow(QMainWindow):
             (self.tr("Data"), self.tr("Choose the examples it learns from (Ctrl+2)")),
             (self.tr("Train"), self.tr("Let it learn, and watch (Ctrl+3)")),
             (self.tr("Runs"), self.tr("Every training so far: find, compare, repeat (Ctrl+4)")),
-            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+5)")),
-            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+6)")),
+            (self.tr("Try"), self.tr("Ask the model what it has learned (Ctrl+5)")),
+            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+6)")),
+            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+7)")),
         ]
 
     def _build_pages(self) -> None:
@@ -223,6 +225,8 @@ class MainWindow(QMainWindow):
             tab.try_requested.connect(self._on_try_trained)
             tab.inspect_requested.connect(self._on_inspect_trained)
             self._runs_wiring.connect_runs(tab)
+        elif name == "try":
+            tab.load_requested.connect(lambda reference: self.open_model(reference, then="try"))
         elif name == "sentiment":
             tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
             tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
@@ -286,7 +290,11 @@ class MainWindow(QMainWindow):
 
     def _on_try_trained(self, folder: str, prediction: str) -> None:
         """Load a trained model and go where the prediction of that name can be asked."""
-        self.open_model(folder, then="sentiment" if prediction in SENTIMENT_PAGE or "try" not in _INDEX else "try")
+        if prediction in SENTIMENT_PAGE:
+            self.open_model(folder, then="sentiment")
+        else:
+            self.open_model(folder, then="try")
+            self._after_load = lambda: self.show_tab("try").choose(prediction)
 
     def _on_inspect_trained(self, folder: str, text: str) -> None:
         self.open_model(folder, then="attention")
@@ -322,7 +330,8 @@ class MainWindow(QMainWindow):
             ("data", data or self.tr("Nothing chosen yet"), bool(data)),
             ("train", training, trained),
             ("runs", runs or self.tr("Find, compare, repeat"), False),
-            ("sentiment", needs_model or self.tr("Try it"), False),
+            ("try", needs_model or self.tr("Ask what it has learned"), False),
+            ("sentiment", needs_model or self.tr("Judge texts"), False),
             ("attention", needs_model or self.tr("Look inside"), False),
         ):
             self.rail.set_state(_INDEX[name], detail, done=done)

@@ -68,13 +68,14 @@ def test_the_window_begins_at_the_first_step_and_says_what_each_one_needs(window
         "Data",
         "Train",
         "Runs",
+        "Try",
         "Sentiment",
         "Attention",
     ]
     details = [button.detail for button in window.rail.buttons]
     needs = "Needs a model"
     runs = "Find, compare, repeat"
-    assert details == ["Start here", "Nothing chosen yet", "Needs a model and data", runs, needs, needs]
+    assert details == ["Start here", "Nothing chosen yet", "Needs a model and data", runs, needs, needs, needs]
     assert not any(button.done for button in window.rail.buttons)
 
 

@@ -85,6 +85,7 @@ class TryTab(QWidget):
         self._model = loaded
         self._study = Study()
         self._possible = possible_predictions(loaded)
+        self.answer.forget_answers()
         for kit in self._kits.values():
             kit.view.clear()
             if kit.fields.is_conversation:
@@ -161,6 +162,8 @@ class TryTab(QWidget):
         handle = self._services.query_runner.start(ask_model, question, title=self.tr("Asking the model"), quiet=True)
         self._handle = handle
         kit.view.begin(question.inputs)
+        if kit.fields.is_conversation:
+            self.answer.set_answered(kit.view, True)
         handle.succeeded.connect(lambda reply: self._on_reply(handle, kit, question, reply))
         handle.failed.connect(lambda error: self._on_failed(handle, kit, error))
         handle.cancelled.connect(lambda: self._on_cancelled(handle, kit))
@@ -320,6 +323,7 @@ class TryTab(QWidget):
             self._drop_question()
             self._kit.fields.start_over()
             self._kit.view.clear()
+            self.answer.set_answered(self._kit.view, False)
             self.answer.clear_problem()
             self._kit.fields.focus_first()
 
@@ -349,6 +353,7 @@ class TryTab(QWidget):
         if handle is not self._handle:
             return
         kit.view.show_reply(question.inputs, reply)
+        self.answer.set_answered(kit.view, True)
         if kit.fields.is_conversation:
             kit.fields.accept_answer(question.inputs, reply.output.text)
         milliseconds = 1000 * reply.seconds
@@ -362,6 +367,7 @@ class TryTab(QWidget):
         if handle is self._handle:
             kit.view.clear()
             self._show_turns(kit)
+            self.answer.set_answered(kit.view, bool(kit.fields.turns))
             self._show_problem(error)
 
     def _on_cancelled(self, handle: JobHandle, kit: _Kit) -> None:

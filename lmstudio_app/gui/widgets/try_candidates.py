@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QFont, QFontMetricsF, QKeyEvent, QPainter, QPalette
 from PySide6.QtWidgets import QListWidget, QListWidgetItem, QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
@@ -98,8 +98,8 @@ class CandidateList(QListWidget):
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.setUniformItemSizes(True)
-        self.setMinimumHeight(theme.em(self, 5))
-        self.itemClicked.connect(lambda item: self._take(item))
+        self.setMinimumHeight(theme.em(self, 4))
+        self.itemClicked.connect(self._take)
 
     def set_candidates(
         self,
@@ -128,6 +128,17 @@ class CandidateList(QListWidget):
             (metrics.horizontalAdvance(self.item(row).text()) for row in range(self.count())), default=0
         )
         self.scrollToTop()
+        self._fit()
+
+    def _fit(self) -> None:
+        """No higher than its rows, so that what stands below it is near."""
+        rows = self.count() * self.sizeHintForRow(0) if self.count() else 0
+        self.setMaximumHeight(max(self.minimumHeight(), rows + 2 * self.frameWidth()))
+
+    def changeEvent(self, event: QEvent) -> None:
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "largest"):
+            self._fit()
 
     def set_chosen(self, row: int) -> None:
         """Mark the row that is in the text now; -1: none."""

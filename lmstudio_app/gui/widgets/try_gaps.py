@@ -63,6 +63,7 @@ class GapsView(QWidget):
         layout.addWidget(self.caption)
         layout.addWidget(self.bars, 4)
         layout.addLayout(row)
+        layout.addStretch(0)
         self.clear()
 
     def clear(self) -> None:

@@ -36,6 +36,7 @@ class QuestionHistory(QListWidget):
         self.setAccessibleName(self.tr("Asked before"))
         self.setToolTip(self.tr("Click a question to ask it again"))
         self.setAlternatingRowColors(True)
+        self.setSpacing(theme.em(self, 0.12))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumHeight(theme.em(self, 3.5))
         self.itemClicked.connect(self._on_chosen)

@@ -41,6 +41,7 @@ class NextTokenView(QWidget):
         layout.setSpacing(theme.em(self, 0.5))
         layout.addWidget(self.bars, 1)
         layout.addLayout(row)
+        layout.addStretch(0)
         self.clear()
 
     def clear(self) -> None:

@@ -236,7 +236,14 @@ class AnswerPane(QFrame):
         self.insert_button.clicked.connect(self.insert_requested)
         self.details_button = _button(self.tr("Details"), self.tr("The technical side of it, for a bug report"), self)
         self.details_button.clicked.connect(self._on_details)
+        self._view: Any = None
+        self._answered: list[Any] = []  # the views that have something to show
+        self.blank = QLabel(self.tr("Ask something, or take an example. The answer comes here."), self)
+        self.blank.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.blank.setWordWrap(True)
+        self.blank.setForegroundRole(self.blank.palette().ColorRole.PlaceholderText)
         self._views = QStackedWidget(self)
+        self._views.addWidget(self.blank)
         header = QHBoxLayout()
         header.addWidget(self._title, 1)
         header.addWidget(self.time)
@@ -263,10 +270,20 @@ class AnswerPane(QFrame):
         self._explanation.setVisible(bool(text))
         if self._views.indexOf(view) < 0:
             self._views.addWidget(view)
-        self._views.setCurrentWidget(view)
+        self._view = view
         self.clear_problem()
         self.time.clear()
-        self._update_copy()
+        self._settle()
+
+    def set_answered(self, view: Any, answered: bool) -> None:
+        """Has this view something to show? Until it has, there is a line that says how to get it."""
+        self._answered = [item for item in self._answered if item is not view] + [view] * answered
+        self._settle()
+
+    def forget_answers(self) -> None:
+        """Nothing has been answered yet."""
+        self._answered = []
+        self._settle()
 
     def show_problem(self, error: UserError, *, can_insert: bool) -> None:
         """Message and remedy in place of an answer; the details where it came from a job."""
@@ -275,7 +292,7 @@ class AnswerPane(QFrame):
         self.insert_button.setVisible(can_insert)
         self.details_button.setVisible(bool(error.details))
         self.time.clear()
-        self._update_copy()
+        self._settle()
 
     def clear_problem(self) -> None:
         self._error = None
@@ -285,16 +302,17 @@ class AnswerPane(QFrame):
 
     def set_time(self, text: str) -> None:
         self.time.setText(text)
-        self._update_copy()
+        self._settle()
 
     def set_busy(self, busy: bool) -> None:
         if busy:
             self.time.setText(self.tr("Thinking…"))
-        self._update_copy()
+        self._settle()
 
-    def _update_copy(self) -> None:
-        view = self._views.currentWidget()
-        self.copy_button.setEnabled(view is not None and bool(view.copied_text()))
+    def _settle(self) -> None:
+        answered = any(item is self._view for item in self._answered)
+        self._views.setCurrentWidget(self._view if answered else self.blank)
+        self.copy_button.setEnabled(answered and bool(self._view.copied_text()))
 
     def _on_details(self) -> None:
         if self._error is not None:
