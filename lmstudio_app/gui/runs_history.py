@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from lmstudio_app.gui.widgets.runs_details import RunsDetails
     from lmstudio_app.training.runs import RunSummary
 
-POLL = 1500  # milliseconds between two looks at the runs
+POLL = 1000  # milliseconds between two looks at the runs
 SEARCH_DELAY = 150  # milliseconds from the last key to the search
 CHOICE_DELAY = 60  # while somebody walks through the list with the arrow keys nothing is read
 MOST_COMPARED = 20

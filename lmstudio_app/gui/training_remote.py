@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Event, Status, StepLogged
+from lmstudio_app.events import Event, Failed, Finished, Status
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.run_queries import APART, steer_run
 from lmstudio_app.training.control import GOING_ON, PAUSED
@@ -92,7 +92,7 @@ class TrainingRemote(QObject):
                 self._handle.outlives_window = True
             elif isinstance(event, Status) and event.template in (PAUSED, GOING_ON):
                 self._is_paused = event.template == PAUSED
-            elif isinstance(event, StepLogged):
+            elif isinstance(event, Finished | Failed):  # steps still come after a pause: the one that was under way
                 self._is_paused = False
         if before != (self._is_paused, self.folder):
             self.changed.emit()

@@ -442,6 +442,8 @@ class TrainTab(QWidget):
     # --- older runs
 
     def _refresh_runs(self, *, select_newest: bool) -> None:
+        if self._is_shut_down:
+            return
         self._select_newest = select_newest
         handle = self._services.query_runner.start(find_runs, None, quiet=True)
         handle.event.connect(self._on_warnings)
@@ -453,6 +455,8 @@ class TrainTab(QWidget):
                 self.view.show_status(event)
 
     def _on_runs_found(self, runs: list[RunSummary]) -> None:
+        if self._is_shut_down:
+            return
         self._runs = runs
         self.view.show_runs(runs, live=self._handle is not None)
         if self._select_newest and self._handle is None and runs:
