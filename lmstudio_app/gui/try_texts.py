@@ -52,7 +52,7 @@ def explanation(prediction: str) -> str:
         "summarization": _tr("Written by the model token by token; it need not use the words of the text."),
         "question_answering": _tr("The model writes nothing: it points at the part of the text that answers best."),
         "chat": _tr("The model reads the whole conversation each time and writes what comes next."),
-        "fill_mask": _tr("P(x_i | the rest): how probable each word is at this place, given all the other words."),
+        "fill_mask": _tr("P(xᵢ | the rest): how probable each word is at this place, given all the other words."),
         "next_sentence": _tr(
             "P(B | A): how probable it is that B stood right behind A (“follows”) and not somewhere else (“random”)."
         ),

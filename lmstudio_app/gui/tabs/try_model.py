@@ -34,6 +34,7 @@ from lmstudio_app.gui.widgets.try_inputs import InputFields
 from lmstudio_app.gui.widgets.try_panes import AnswerPane, QuestionPane, fill_with_cards
 from lmstudio_app.gui.widgets.try_views import make_view
 from lmstudio_app.tasks import PREDICTIONS, Prediction, find_task
+from lmstudio_app.tasks.chat_templates import DEFAULT_CHAT_TEMPLATE
 from lmstudio_app.tasks.fill_mask import FILL_MASK
 
 OFFERED = 5  # trained models, one a task
@@ -109,8 +110,7 @@ class TryTab(QWidget):
         self._kit = kit = self._kit_for(prediction)
         if remember:
             self._may_switch = False
-            known = self._settings.get("try.chosen", {})
-            chosen = {key: value for key, value in known.items() if key != self._model.reference}
+            chosen = {key: value for key, value in self._chosen().items() if key != self._model.reference}
             chosen = dict([*chosen.items(), (self._model.reference, name)][-REMEMBERED:])
             self._settings.set("try.chosen", chosen)
         is_gap = name == FILL_MASK.name
@@ -210,7 +210,7 @@ class TryTab(QWidget):
         name = prediction.name
         if name not in self._kits:
             fields = InputFields(prediction, self.question)
-            form = DataclassForm({"options": prediction.options})
+            form = DataclassForm({"options": prediction.options}, parent=self.question)
             remembered = self._settings.get(f"try.options.{name}", {})
             form.set_values(remembered if isinstance(remembered, dict) else {})
             form.changed.connect(lambda: self._settings.set(f"try.options.{name}", form.values()))
@@ -231,10 +231,14 @@ class TryTab(QWidget):
 
     # --- state
 
+    def _chosen(self) -> dict[str, Any]:
+        """Names of predictions by the reference of the model they were chosen for."""
+        known = self._settings.get("try.chosen", {})
+        return known if isinstance(known, dict) else {}
+
     def _remembered(self) -> Prediction | None:
         """What was chosen for this model last."""
-        known = self._settings.get("try.chosen", {})
-        name = known.get(self._model.reference) if isinstance(known, dict) else None
+        name = self._chosen().get(self._model.reference)
         return next((item for item in self._possible if item.name == name), None)
 
     def _show_state(self) -> None:
@@ -405,5 +409,7 @@ def possible_predictions(loaded: Any) -> tuple[Prediction, ...]:
 def best_prediction(loaded: Any, possible: tuple[Prediction, ...]) -> Prediction:
     """The one to begin with: a model with a chat template is there for chats, another writer for going on."""
     by_name = {item.name: item for item in possible}
-    preferred = "chat" if loaded.tokenizer.chat_template else "next_token"
+    # the default one was put there by us, perhaps only because somebody has tried to chat
+    talks = loaded.tokenizer.chat_template not in (None, DEFAULT_CHAT_TEMPLATE)
+    preferred = "chat" if talks else "next_token"
     return by_name.get(preferred, possible[0])

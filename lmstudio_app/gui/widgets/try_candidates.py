@@ -19,7 +19,9 @@ _CHOSEN = Qt.ItemDataRole.UserRole + 1
 
 def share_text(probability: float) -> str:
     """A probability in percent, with more digits for the improbable."""
-    return f"{number_text(100 * probability, 1 if probability >= 0.01 or not probability else 3)} %"
+    if 0 < probability < 0.0001:
+        return f"< {number_text(0.01, 2)} %"
+    return f"{number_text(100 * probability, 1 if probability >= 0.01 or not probability else 2)} %"
 
 
 class _BarDelegate(QStyledItemDelegate):
@@ -52,7 +54,7 @@ class _BarDelegate(QStyledItemDelegate):
         font.setWeight(QFont.Weight.DemiBold if chosen or index.row() == 0 else QFont.Weight.Normal)
         painter.setFont(font)
         names = view.name_width()
-        numbers = QFontMetricsF(view.font()).horizontalAdvance("00.000 %") + gap
+        numbers = QFontMetricsF(view.font()).horizontalAdvance("100.00 %") + gap
         ink = palette.color(QPalette.ColorRole.Text) if enabled else theme.muted(palette)
         painter.setPen(ink)
         centred = Qt.AlignmentFlag.AlignVCenter

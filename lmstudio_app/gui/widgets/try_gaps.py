@@ -41,8 +41,7 @@ class GapsView(QWidget):
         self.sentence.setOpenLinks(False)
         self.sentence.setAccessibleName(self.tr("The text, filled in"))
         self.sentence.setToolTip(self.tr("Click a word in a box to see what else may stand there"))
-        self.sentence.setMinimumHeight(theme.em(self, 4))
-        self.sentence.setMaximumHeight(theme.em(self, 9))
+        self.sentence.document().documentLayout().documentSizeChanged.connect(self._fit_sentence)
         self.sentence.anchorClicked.connect(self._on_anchor)
         self.caption = QLabel(self)
         self.caption.setWordWrap(True)
@@ -59,7 +58,7 @@ class GapsView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
-        layout.addWidget(self.sentence, 1)
+        layout.addWidget(self.sentence)
         layout.addWidget(self.caption)
         layout.addWidget(self.bars, 4)
         layout.addLayout(row)
@@ -164,6 +163,11 @@ class GapsView(QWidget):
             word = html.escape(guess.removeprefix("##").strip())
             pieces.append(f'<a href="#{number}" style="{style}">&nbsp;{word}&nbsp;</a>{_escaped(part)}')
         self.sentence.setHtml(f'<div style="line-height: 150%;">{"".join(pieces)}</div>')
+
+    def _fit_sentence(self) -> None:
+        """As high as the text, as far as there is room for the rest."""
+        wanted = round(self.sentence.document().size().height()) + 2 * self.sentence.frameWidth()
+        self.sentence.setFixedHeight(min(max(wanted, theme.em(self, 2.5)), theme.em(self, 9)))
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
