@@ -123,10 +123,11 @@ def _texts(inputs: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that was trained here."""
+    """A model that was trained here; ``title`` is the one that a person gave its run, or empty."""
 
     task: str
     title: str
+    data: str
     folder: Path
 
 
@@ -137,7 +138,7 @@ def newest_trained(limit: int, ctx: JobContext) -> list[Trained]:
     found: dict[str, Trained] = {}
     for run in sorted(list_runs(ctx=ctx), key=lambda run: -run.started):
         if run.task not in found and (folder := run.model_folder) is not None:
-            found[run.task] = Trained(run.task, run.title or run.name, folder)
+            found[run.task] = Trained(run.task, run.title, run.data, folder)
         if len(found) == limit:
             break
     return list(found.values())

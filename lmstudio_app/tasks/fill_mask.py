@@ -51,7 +51,7 @@ def fill_masks(
         gaps = text.count(tokenizer.mask_token)
         if not gaps:
             raise UserError(
-                "There is no gap in the text {text}.", "Write {mask} or ___ where a word is to be guessed.",
+                "There is no gap in this text: “{text}”.", "Write {mask} or ___ where a word is to be guessed.",
                 text=text[:80], mask=tokenizer.mask_token,
             )  # fmt: skip
         if features["input_ids"].count(tokenizer.mask_token_id) < gaps:

@@ -157,6 +157,7 @@ def test_a_model_that_can_do_nothing_offers_those_that_were_trained(
     from lmstudio_app.data.splits import DataConfig
     from lmstudio_app.training.recipe import Recipe
     from lmstudio_app.training.runs import create_run
+    from lmstudio_app.training.summaries import About, write_about
 
     folders = []
     for task in ("sentiment", "sentiment", "classification"):
@@ -164,11 +165,15 @@ def test_a_model_that_can_do_nothing_offers_those_that_were_trained(
         shutil.copytree(tiny_classifier, run.path / "final")
         run.close()
         folders.append(run.path / "final")
+        write_about(run.path, About(title="the second" if len(folders) == 2 else ""))
         time.sleep(1.01)  # the time of a run is in whole seconds
     tab = make_tab(get_model("encoder"))
     assert "cannot be asked anything" in tab.empty.title.text()
     qtbot.waitUntil(lambda: len(tab.empty.buttons) == 4, timeout=20_000)
-    assert [button.text().partition(":")[0] for button in tab.empty.buttons[:2]] == ["Text classification", "Sentiment"]
+    assert [button.text() for button in tab.empty.buttons[:2]] == [
+        "Text classification: load the model trained on uci-sentiment",
+        "Sentiment: load the second",
+    ]
     with qtbot.waitSignal(tab.load_requested) as asked:
         tab.empty.buttons[1].click()
     assert asked.args == [str(folders[1])]  # the newest of its kind
@@ -305,8 +310,10 @@ def test_a_text_without_a_gap_says_so_and_offers_one(
 ) -> None:
     tab = make_tab(get_model("mlm"))
     ask(qtbot, tab, text="the film was good")
-    assert "There is no gap in the text the film was good" in tab.answer.notice.text()
+    assert "There is no gap in this text: “the film was good”" in tab.answer.notice.text()
     assert tab.answer.insert_button.isVisible()
+    assert not tab.answer.details_button.isVisible()
+    assert tab.question.history.count() == 0
     assert not tab.findChildren(ErrorDialog)
     edit = tab.fields.edits["text"]
     cursor = edit.textCursor()

@@ -94,7 +94,7 @@ def test_a_new_model_learns_to_fill_gaps(trained: tuple[Path, list[dict[str, flo
 
 def test_gaps_that_cannot_be_filled_are_named(trained: tuple[Path, list[dict[str, float]]], tiny_encoder: Path) -> None:
     loaded = load(trained[0])
-    with pytest.raises(UserError, match=r"There is no gap in the text A ship\."):
+    with pytest.raises(UserError, match=r"There is no gap in this text: “A ship\.”"):
         fill(loaded, "A ship.")
     with pytest.raises(UserError, match="A gap lies beyond the 48 tokens"):
         fill(loaded, "ship " * 60 + "[MASK]")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
@@ -156,14 +157,15 @@ class TryTab(QWidget):
             self._show_problem(error)
             return
         self._may_switch = False
-        if keep:
-            self.question.history.add(kit.prediction.name, inputs)
         question = Question(self._model, kit.prediction, dict(inputs), options)
         handle = self._services.query_runner.start(ask_model, question, title=self.tr("Asking the model"), quiet=True)
         self._handle = handle
         kit.view.begin(question.inputs)
         if kit.fields.is_conversation:
             self.answer.set_answered(kit.view, True)
+        if keep:  # a question that fails is no question to keep
+            for ended in (handle.succeeded, handle.cancelled):
+                ended.connect(lambda *_: self._keep(handle, question))
         handle.succeeded.connect(lambda reply: self._on_reply(handle, kit, question, reply))
         handle.failed.connect(lambda error: self._on_failed(handle, kit, error))
         handle.cancelled.connect(lambda: self._on_cancelled(handle, kit))
@@ -261,8 +263,12 @@ class TryTab(QWidget):
                 ),
             )
         for index, run in enumerate(self._trained):
+            data = ", ".join(Path(name).name for name in run.data.split(", "))
+            template = (
+                self.tr("{task}: load {title}") if run.title else self.tr("{task}: load the model trained on {data}")
+            )
             button = self.empty.add_button(
-                self.tr("{task}: load {name}").format(task=task_text(find_task(run.task).title), name=run.title),
+                template.format(task=task_text(find_task(run.task).title), title=run.title, data=data),
                 self.tr("The newest model of this kind that you trained"),
                 primary=index == 0,
             )
@@ -366,6 +372,10 @@ class TryTab(QWidget):
             if milliseconds < 1000
             else self.tr("{time} s").format(time=number_text(reply.seconds, 1))
         )
+
+    def _keep(self, handle: JobHandle, question: Question) -> None:
+        if handle is self._handle:
+            self.question.history.add(question.prediction.name, question.inputs)
 
     def _on_failed(self, handle: JobHandle, kit: _Kit, error: UserError) -> None:
         if handle is self._handle:

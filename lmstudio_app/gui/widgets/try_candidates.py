@@ -123,23 +123,22 @@ class CandidateList(QListWidget):
                 item.setFlags(Qt.ItemFlag.NoItemFlags)
                 item.setToolTip(tip)
             self.addItem(item)
-        bold = QFont(self.font())
-        bold.setWeight(QFont.Weight.DemiBold)
-        metrics = QFontMetricsF(bold)
-        self._name_width = max(
-            (metrics.horizontalAdvance(self.item(row).text()) for row in range(self.count())), default=0
-        )
         self.scrollToTop()
         self._fit()
 
     def _fit(self) -> None:
-        """No higher than its rows, so that what stands below it is near."""
+        """As wide a column as the tokens need; no higher than the rows, so that what stands below is near."""
+        bold = QFont(self.font())
+        bold.setWeight(QFont.Weight.DemiBold)
+        metrics = QFontMetricsF(bold)
+        widths = [metrics.horizontalAdvance(self.item(row).text()) for row in range(self.count())]
+        self._name_width = max(widths, default=0.0)
         rows = self.count() * self.sizeHintForRow(0) if self.count() else 0
         self.setMaximumHeight(max(self.minimumHeight(), rows + 2 * self.frameWidth()))
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "largest"):
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_name_width"):
             self._fit()
 
     def set_chosen(self, row: int) -> None:

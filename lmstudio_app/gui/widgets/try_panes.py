@@ -286,11 +286,12 @@ class AnswerPane(QFrame):
         self._settle()
 
     def show_problem(self, error: UserError, *, can_insert: bool) -> None:
-        """Message and remedy in place of an answer; the details where it came from a job."""
+        """Message and remedy in place of an answer; the details where something else went wrong than the question."""
         self._error = error
         self.notice.set_text(" ".join(text for text in error_texts(error) if text))
         self.insert_button.setVisible(can_insert)
-        self.details_button.setVisible(bool(error.details))
+        # an error that was raised as it is says all; one that was made of another exception has more to tell
+        self.details_button.setVisible(bool(error.details) and error.__traceback__ is None)
         self.time.clear()
         self._settle()
 
