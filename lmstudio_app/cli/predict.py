@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import textwrap
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,18 +18,19 @@ from lmstudio_app.devices import DEVICES, PRECISIONS
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_path
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.tasks import PREDICTIONS, find_prediction
+from lmstudio_app.tasks import PREDICTIONS, Prediction, find_prediction
+from lmstudio_app.tasks.outputs import Answer, Candidates, Label, Text
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("predict", help="run a model over a file of inputs")
     predictions = parser.add_subparsers(dest="prediction", metavar="WHAT", required=True)
     for prediction in PREDICTIONS:
-        inputs = ", ".join(f'"{column.name}": …' for column in prediction.inputs)
         command = predictions.add_parser(
             prediction.name,
             help=prediction.help,
-            description=f"{prediction.help} A row {{{inputs}}} a line in, its output a line out, in the same order.",
+            description=describe(prediction),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_argument(
             "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
@@ -40,6 +42,34 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         add_options(command, prediction.options)
         command.add_argument("--json", action="store_true", help="one event a line on stdout")
         command.set_defaults(run=run)
+
+
+# what a line of the output holds, by the type of the prediction's output
+_ROWS = {
+    Label: '{"label": …, "scores": {LABEL: PROBABILITY, …}}',
+    Text: '{"text": …}',
+    Answer: '{"answer": …, "score": PROBABILITY, "start": CHARACTER, "end": CHARACTER}',
+    Candidates: '{"text": …, "candidates": [[{"token": …, "probability": …}, …], …]}, one list a place, the best first',
+}
+
+
+def describe(prediction: Prediction) -> str:
+    """What the prediction does, what a line of its input holds, and what a line of its output."""
+    inputs = ", ".join(
+        f'"{column.name}": …' for column in prediction.inputs if column.required or column.type != "text"
+    )
+    lines = [
+        f"{prediction.help} A row a line in (JSON Lines), its output a line out, in the same order.",
+        f"in:  {{{inputs}}}",
+        *(
+            f"     {column.name}: {column.help}{'' if column.required or column.type != 'text' else ' (optional)'}"
+            for column in prediction.inputs
+        ),
+        f"out: {_ROWS.get(prediction.output, prediction.output.__name__)}",
+    ]
+    first, *rest = lines
+    wrapped = [textwrap.fill(first, 100), *(textwrap.fill(line, 100, subsequent_indent="     ") for line in rest)]
+    return "\n".join(wrapped)
 
 
 def add_options(parser: argparse.ArgumentParser, options: type) -> None:
