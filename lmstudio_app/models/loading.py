@@ -144,7 +144,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
         else:
             model = _load_weights(folder, config, head, dtype, request, card, ctx)
         _check_vocabulary(model, tokenizer, folder)
-        _agree_on_padding(model, tokenizer)
+        agree_on_padding(model, tokenizer)
     ctx.check()
     if device.type != "cpu":
         ctx.status("Moving {name} to {device}", name=name, device=str(device))
@@ -362,7 +362,7 @@ def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
     )
 
 
-def _agree_on_padding(model: Any, tokenizer: Any) -> None:
+def agree_on_padding(model: Any, tokenizer: Any) -> None:
     """Give both the same padding token. Decoders were pretrained without one and take their end-of-text token.
 
     A decoder with a classification head finds the last token of a text by looking for padding.

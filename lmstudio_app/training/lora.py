@@ -70,17 +70,14 @@ def target_modules(model: nn.Module, config: StrategyConfig) -> dict[str, int]:
     return found
 
 
-def adapt(model: nn.Module, config: StrategyConfig) -> Any:
-    """Put adapters into ``model``, in place; returns the ``peft.PeftModel`` around it, which knows what is new.
-
-    ``model`` itself goes on to be used: it has the same class, the same ``forward`` and the same ``generate``.
-    """
+def lora_config(model: nn.Module, config: StrategyConfig) -> Any:
+    """The ``peft.LoraConfig`` of this strategy for ``model``. Raises :class:`UserError` as :func:`target_modules`."""
     import peft
     from transformers.pytorch_utils import Conv1D
 
     targets = target_modules(model, config)
     kind = type(model).__name__
-    settings = peft.LoraConfig(
+    return peft.LoraConfig(
         r=config.rank,
         lora_alpha=config.alpha,
         lora_dropout=config.dropout,
@@ -89,6 +86,16 @@ def adapt(model: nn.Module, config: StrategyConfig) -> Any:
         fan_in_fan_out=all(isinstance(model.get_submodule(path), Conv1D) for path in targets),
         task_type=next((name for suffix, name in _TASK_TYPES.items() if kind.endswith(suffix)), None),
     )
+
+
+def adapt(model: nn.Module, config: StrategyConfig) -> Any:
+    """Put adapters into ``model``, in place; returns the ``peft.PeftModel`` around it, which knows what is new.
+
+    ``model`` itself goes on to be used: it has the same class, the same ``forward`` and the same ``generate``.
+    """
+    import peft
+
+    settings = lora_config(model, config)
     # peft asks for an attribute that transformers is about to rename
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     return peft.get_peft_model(model, settings, adapter_name=_NAME)

@@ -107,12 +107,12 @@ def plan_training(recipe: Recipe, ctx: JobContext, *, labels: int = 0) -> LayerP
         if recipe.architecture is not None:
             model = skeleton(recipe.architecture, recipe.architecture.tokenizer.vocabulary, head, labels or 2)
         else:
-            model = _pretrained_skeleton(recipe, head, labels, ctx)
+            model = pretrained_skeleton(recipe, head, labels, ctx)
     ctx.check()
     return describe_strategy(model, recipe.strategy)
 
 
-def _pretrained_skeleton(recipe: Recipe, head: str, labels: int, ctx: JobContext) -> Any:
+def pretrained_skeleton(recipe: Recipe, head: str, labels: int, ctx: JobContext) -> Any:
     import torch
     import transformers
 

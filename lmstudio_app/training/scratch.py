@@ -55,7 +55,7 @@ def start_from_scratch(
     folder = saved or tokenizer_folder(config, task, train, extra, ctx)
     with quiet_transformers(ctx):
         tokenizer = load_tokenizer(folder)
-        _require_tokens(tokenizer, config.family, folder)
+        require_tokens(tokenizer, config.family, folder)
         ctx.status("Making a {title} with random weights", title=config.title)
         model = create_model(config, task.head, tokenizer, labels, recipe.training.seed)
     if device.type != "cpu":
@@ -127,7 +127,7 @@ def tokenizer_folder(
     return folder
 
 
-def _require_tokens(tokenizer: Any, family: str, folder: Path) -> None:
+def require_tokens(tokenizer: Any, family: str, folder: Path) -> None:
     missing = [name for name in _NEEDED[family] if getattr(tokenizer, name) is None]
     if missing == ["pad_token"] and tokenizer.eos_token is not None:  # as decoders are commonly published
         tokenizer.pad_token = tokenizer.eos_token
