@@ -346,6 +346,8 @@ class TryTab(QWidget):
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.cancel()
+            if self._kit is not None and self._kit.fields.is_conversation:
+                self._clear_answer(self._kit)  # it waits for an answer that will not come
         self._show_busy()
 
     def _on_stop_overdue(self) -> None:
@@ -379,20 +381,20 @@ class TryTab(QWidget):
 
     def _on_failed(self, handle: JobHandle, kit: _Kit, error: UserError) -> None:
         if handle is self._handle:
-            kit.view.clear()
-            self._show_turns(kit)
-            self.answer.set_answered(kit.view, bool(kit.fields.turns))
+            self._clear_answer(kit)
             self._show_problem(error)
 
     def _on_cancelled(self, handle: JobHandle, kit: _Kit) -> None:
         if handle is self._handle:
+            self._clear_answer(kit)
             self.answer.set_time(self.tr("Stopped"))
-            self._show_turns(kit)
 
-    def _show_turns(self, kit: _Kit) -> None:
-        """A conversation without the answer that did not come."""
+    def _clear_answer(self, kit: _Kit) -> None:
+        """No answer has come; an older one belongs to another question. What was said in a conversation stays."""
+        kit.view.clear()
         if kit.fields.is_conversation:
             kit.view.show_turns(kit.fields.turns)
+        self.answer.set_answered(kit.view, bool(kit.fields.turns))
 
     def _on_finished(self, handle: JobHandle) -> None:
         if handle is self._handle:
@@ -403,6 +405,12 @@ class TryTab(QWidget):
     def _show_problem(self, error: UserError) -> None:
         can_insert = self._kit is not None and self._kit.prediction.name == FILL_MASK.name
         self.answer.show_problem(error, can_insert=can_insert)
+        names = (
+            [name for name in self._kit.form.values() if name.partition(".")[2] in error.remedy] if self._kit else []
+        )
+        if names and self._kit is not None:  # the remedy is an option
+            self.question.options.set_open(True)
+            self._kit.form.editor(names[0]).setFocus()
 
 
 def possible_predictions(loaded: Any) -> tuple[Prediction, ...]:

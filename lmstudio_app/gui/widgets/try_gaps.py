@@ -74,8 +74,9 @@ class GapsView(QWidget):
 
     def show_reply(self, inputs: Mapping[str, Any], reply: Reply) -> None:
         places = list(reply.output.places)
-        if self._awaited and inputs["text"] == self._awaited:
-            open_gaps = [gap for gap in self._gaps if gap.word is None]
+        open_gaps = [gap for gap in self._gaps if gap.word is None]
+        # a word that is a gap itself makes another text of it
+        if self._awaited and inputs["text"] == self._awaited and len(open_gaps) == len(places):
             for gap, place in zip(open_gaps, places, strict=True):
                 gap.candidates = place
         else:
@@ -142,7 +143,12 @@ class GapsView(QWidget):
             )
         else:
             self.caption.setText(self.tr("What may stand in the gap:"))
-        self.bars.set_candidates(gap.candidates, lambda token: token.strip())
+        self.bars.set_candidates(
+            gap.candidates,
+            lambda token: token.strip(),
+            [candidate.token == self._mask for candidate in gap.candidates],
+            self.tr("The mask itself is no word"),
+        )
         tokens = [candidate.token for candidate in gap.candidates]
         self.bars.set_chosen(tokens.index(gap.word) if gap.word in tokens else -1)
         rest = max(0.0, 1 - sum(candidate.probability for candidate in gap.candidates))
