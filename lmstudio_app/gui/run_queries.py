@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.events import Event, Status
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.preloading import preload_libraries
 
 if TYPE_CHECKING:
     from lmstudio_app.gui.curves import RunCurves
@@ -173,6 +174,8 @@ def steer_run(request: tuple[Path, str], ctx: JobContext) -> None:
 
 def run_training(request: TrainRequest, ctx: JobContext) -> TrainResult:
     """:func:`lmstudio_app.training.loop.train`, imported where it runs."""
+    # first: datasets looks into transformers while it reads, and must not find it half imported by another job
+    preload_libraries(ctx)
     from lmstudio_app.training.loop import train
 
     return train(request, ctx)

@@ -326,18 +326,18 @@ def test_zooming_one_chart_zooms_all_and_show_all_undoes_it(ready: TrainTab, qtb
 def test_charts_follow_a_change_of_theme(tab: TrainTab, qapp, qtbot) -> None:
     from lmstudio_app.gui import theme
 
-    before = qapp.palette()
+    look = theme.Theme(qapp, tab._settings)
     try:
-        for dark in (True, False):
-            palette = theme.build_palette(dark=dark)
-            qapp.setPalette(palette)
+        for name in ("dark", "light"):
+            look.set_name(name)
             qtbot.wait(20)
+            palette = theme.build_palette(dark=name == "dark")
             chart = tab.view.charts.chart("loss")
             assert chart.plot.backgroundBrush().color() == theme.chart_colours(palette).background
             pen = chart._items["smooth"].opts["pen"]
             assert QColor(pen.color()) == theme.chart_colours(palette).series[0]
     finally:
-        qapp.setPalette(before)
+        look.set_name("system")
 
 
 def test_charts_stop_their_timer_when_nothing_is_new(tab: TrainTab, qtbot) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,19 @@ from typing import Any
 import pytest
 import torch
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QComboBox
+from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox
 from pytestqt.qtbot import QtBot
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lmstudio_app.data.config import DataConfig, DataSelection
-from lmstudio_app.events import Event, Status
+from lmstudio_app.events import Evaluated, Event, Status
 from lmstudio_app.gui.dialogs import ErrorDialog
 from lmstudio_app.gui.main_window import MainWindow
 from lmstudio_app.gui.tabs.train import TrainTab
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.layer_plan import ADAPTED, FROZEN, LATER, TRAINS, UNREACHED
+from lmstudio_app.gui.widgets.results_view import ResultsView
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.architectures import count_parameters
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
@@ -200,6 +202,36 @@ def test_a_new_model_is_counted_while_its_form_is_filled_in(qtbot: QtBot, tab: T
     assert not tab.panel.start_button.isEnabled()
     new.form.set_values({"architecture.heads": 2})
     assert tab.panel.start_button.isEnabled()
+
+
+def test_every_control_of_a_new_model_has_a_name_and_a_tooltip(tab: TrainTab, documents: Path) -> None:
+    tab.set_data(select(documents, "bert_pretraining"))
+    tab.panel.start_from("new")
+    tab.panel.form.advanced.set_open(True)
+    tab.panel.new_model.form.advanced.set_open(True)
+    for kind in (QAbstractButton, QAbstractSpinBox, QComboBox):
+        for control in tab.panel.findChildren(kind):
+            if control.isVisibleTo(tab) and not control.objectName().startswith(("qt_", "Scroll")):
+                assert control.accessibleName() or control.text(), control
+                assert control.toolTip() or control.accessibleDescription(), control
+    assert tab.panel.plan.bars.accessibleName()
+
+
+def test_many_classes_are_listed_and_not_drawn(qtbot: QtBot) -> None:
+    """A thousand by a thousand squares would say nothing, and stop the window."""
+    view = ResultsView()
+    qtbot.addWidget(view)
+    count = 1000
+    confusion = [[2 * (row == column) for column in range(count)] for row in range(count)]
+    details = {"labels": [f"class {number}" for number in range(count)], "confusion": confusion, "worst": []}
+    began = time.perf_counter()
+    view.set_result(Evaluated(step=1, epoch=1.0, metrics={"loss": 0.1}, details=details), has_model=True)
+    assert time.perf_counter() - began < 1.0
+    assert view.matrix.isHidden()
+    assert view.report.item(999, 4).text() == "1.000"
+    few = {"labels": ["a", "b"], "confusion": [[1, 0], [1, 1]], "worst": []}
+    view.set_result(Evaluated(step=2, epoch=1.0, metrics={"loss": 0.1}, details=few), has_model=True)
+    assert not view.matrix.isHidden()
 
 
 def test_a_vocabulary_is_tried_and_shows_how_it_cuts_the_texts(qtbot: QtBot, tab: TrainTab, documents: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from PySide6.QtCore import QEvent, QSize, Qt, QTimer
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
@@ -11,7 +12,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.row_height import RowHeight
 
-_VISIBLE = 6  # classes seen at once; the rest scrolls
+_VISIBLE, _MANY = 6, 16  # classes seen at once, beside a matrix and alone; the rest scrolls
 _ROW = 1.6  # the height of one in lines
 
 
@@ -20,6 +21,7 @@ class ClassReport(QTableWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, 5, parent)
+        self._visible = _VISIBLE
         columns = (
             (self.tr("Class"), self.tr("The label")),
             (self.tr("Rows"), self.tr("Evaluation rows that truly have this label")),
@@ -56,9 +58,10 @@ class ClassReport(QTableWidget):
     def set_matrix(self, labels: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
         """``counts[true][predicted]``; a share of nothing is a dash."""
         self.setRowCount(len(labels))
-        for row, label in enumerate(labels):
-            hits = counts[row][row]
-            true, said = sum(counts[row]), sum(line[row] for line in counts)
+        table = np.array(counts, dtype=np.int64).reshape(len(labels), len(labels))
+        truths, answers = table.sum(1).tolist(), table.sum(0).tolist()
+        for row, (label, true, said) in enumerate(zip(labels, truths, answers, strict=True)):
+            hits = int(table[row, row])
             cells = (
                 str(label),
                 number_text(true),
@@ -73,8 +76,13 @@ class ClassReport(QTableWidget):
                 self.setItem(row, column, item)
         self._fit()
 
+    def set_alone(self, alone: bool) -> None:
+        """Without a matrix above there is room for more."""
+        self._visible = _MANY if alone else _VISIBLE
+        self._fit()
+
     def sizeHint(self) -> QSize:
-        rows = min(max(self.rowCount(), 1), _VISIBLE)
+        rows = min(max(self.rowCount(), 1), self._visible)
         height = self.horizontalHeader().sizeHint().height() + rows * theme.em(self, _ROW)
         bar = self.horizontalScrollBar()
         height += bar.sizeHint().height() if bar.maximum() > 0 else 0

@@ -124,6 +124,7 @@ class ResultsView(QWidget):
             self.matrix,
             self.report,
         )
+        self._matrix_title = self._matrix_card.findChild(Heading)
         self._worst_card = self._card(
             self.tr("The examples it is most wrong about"),
             self.tr("Often the label is the mistake. Double-click one to look inside."),
@@ -170,6 +171,7 @@ class ResultsView(QWidget):
         layout.setSpacing(theme.em(self, 0.5))
         for number, content in enumerate(contents):
             layout.addWidget(content, 0 if number else 1)
+        layout.addStretch(0)  # takes the room when the first is hidden
         return card
 
     def _build_table(self) -> QTableView:
@@ -215,6 +217,12 @@ class ResultsView(QWidget):
         self._samples_card.setVisible(bool(samples))
         self._empty.setVisible(evaluation is None)
         self.matrix.setVisible(len(labels) <= _MATRIX_CLASSES)
+        self._matrix_title.setText(
+            self.tr("Where it is right, and what it confuses")
+            if len(labels) <= _MATRIX_CLASSES
+            else self.tr("How well it knows each class")
+        )
+        self.report.set_alone(len(labels) > _MATRIX_CLASSES)
         self.report.set_matrix(labels, details.get("confusion", ()))
         if len(labels) <= _MATRIX_CLASSES:
             self.matrix.set_matrix(labels, details.get("confusion", ()))

@@ -72,6 +72,7 @@ class TrainingCharts(QWidget):
         self._drawn: dict[str, float] = {}  # when each chart was drawn last
         self._charts = self._build_charts()
         self._shown_metrics: tuple[tuple[str, ...], ...] = ()
+        self._shown_task = ""
         self._grid = grid = QGridLayout()
         grid.setContentsMargins(0, 0, 0, 0)
         grid.setSpacing(theme.em(self, 0.5))
@@ -222,6 +223,9 @@ class TrainingCharts(QWidget):
     def _fit_metrics(self) -> None:
         """Charts for the metrics that this run reports; the one that counts comes first."""
         highest = {name: self._curves.highest.get(name, 0.0) for name in self._curves.metric_names}
+        if not highest and self._curves.task == self._shown_task:
+            return  # another run of the same task: it will report the same, and laying all out anew takes its time
+        self._shown_task = self._curves.task
         found = metric_groups(highest, self._curves.main_metric)
         groups = tuple(names[:MOST_METRICS] for names in found[: len(METRIC_CHARTS)])
         if groups == self._shown_metrics:
