@@ -280,6 +280,8 @@ class Theme(QObject):
             self._app.setPalette(palette)
             self._app.setFont(font)
             self._app.setStyleSheet(_style_sheet(palette, QFontMetricsF(font).height()))
+            # a new style sheet gives widgets with a font of their own the font from before, and nobody else tells them
+            self._app.fontChanged.emit(font)
         finally:
             self._applying = False
         self.changed.emit()

@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication, QLabel
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.settings import Settings
 
 TEXT_ON = [
@@ -112,6 +113,18 @@ def test_text_grows_and_shrinks_in_steps_and_stops_at_the_ends(qapp, look: theme
     assert look.text_size == theme.TEXT_SIZES[0]
     look.set_text_size(0)
     assert qapp.font().pointSizeF() == size
+
+
+def test_headings_keep_their_size_when_the_colours_change(qapp, qtbot, look: theme.Theme) -> None:
+    look.set_name("light")
+    heading = Heading("Title", scale=1.5)
+    qtbot.addWidget(heading)
+    heading.show()
+    look.set_text_size(6)
+    for name in ("dark", "light"):
+        look.set_name(name)
+        qapp.processEvents()
+        assert heading.font().pointSizeF() == pytest.approx(1.5 * qapp.font().pointSizeF())
 
 
 def test_lengths_follow_the_font(qtbot) -> None:
