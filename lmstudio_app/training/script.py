@@ -132,8 +132,8 @@ def _title(subject: Subject) -> str:
     needs = "torch, transformers and peft" if recipe.strategy.name == "lora" else "torch and transformers"
     return (
         f"{subject.task.title}: {name}, strategy {recipe.strategy.name}.\n\n"
-        f"python train.py does the whole training and saves the model in the folder model; python train.py --steps 20 only\n"
-        f"begins it. It needs {needs}. Written by lmstudio-app."
+        "python train.py does the whole training and saves the model in the folder model;\n"
+        f"python train.py --steps 20 only begins it. It needs {needs}. Written by lmstudio-app."
     )
 
 

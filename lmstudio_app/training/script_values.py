@@ -12,18 +12,13 @@ from lmstudio_app.models.card import read_card
 from lmstudio_app.models.languages import declared_languages, set_languages, source_token
 from lmstudio_app.models.loading import AUTO_CLASSES
 from lmstudio_app.models.names import hub_id
-from lmstudio_app.tasks.documents import frame
 from lmstudio_app.tasks.seq2seq import declared_prefix
 from lmstudio_app.tasks.task import Task
 from lmstudio_app.tasks.writing import decoder_limit
-from lmstudio_app.training import lora
-from lmstudio_app.training.layers import fixed_parameters, stacks
+from lmstudio_app.training.script_layers import around_layers, formulas, lora_settings, stage_paths
 from lmstudio_app.training.script_parts import Constant, Expression
-from lmstudio_app.training.strategies import find_strategy, unfreezing_order
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from lmstudio_app.training.recipe import Recipe
 
 # task -> its parts: encoding, examples to a batch, loss
@@ -131,7 +126,7 @@ def find_conditions(subject: Subject) -> set[str]:
         "merge": name == "lora" and recipe.strategy.merge,
         "apart": name == "lora" and not recipe.strategy.merge,
         "plain": name != "lora",
-        "fixed": name == "full" and bool(_formulas(subject)),
+        "fixed": name == "full" and bool(formulas(subject.model, is_loaded=subject.folder is not None)),
         "portions": subject.portions and not subject.is_encoded,
         "pair": subject.has_pairs,
         "pad_token": not (subject.own_padding or is_scratch),
@@ -150,7 +145,7 @@ def _of_the_model(subject: Subject) -> set[str]:
         "other_labels": bool(subject.labels) and card.head == subject.task.head and card.labels != subject.labels,
     }
     if subject.recipe.strategy.name == "lora":
-        settings = lora_settings(subject)
+        settings = lora_settings(subject.model, subject.recipe.strategy)
         found |= {
             "modules_to_save": bool(settings["modules_to_save"]),
             "transposed": settings["fan_in_fan_out"],
@@ -236,7 +231,7 @@ def find_constants(subject: Subject) -> dict[str, Constant]:
     recipe, config, strategy = subject.recipe, subject.recipe.training, subject.recipe.strategy
     constants = {**_model_constants(subject), **_option_constants(subject)}
     if strategy.name == "lora":
-        settings = lora_settings(subject)
+        settings = lora_settings(subject.model, subject.recipe.strategy)
         constants |= {
             "RANK": Constant(strategy.rank),
             "ALPHA": Constant(strategy.alpha),
@@ -246,13 +241,13 @@ def find_constants(subject: Subject) -> dict[str, Constant]:
             "TASK_TYPE": Constant(settings["task_type"]),
         }
     elif strategy.name in ("frozen_backbone", "layer_by_layer"):
-        order = unfreezing_order(subject.model, strategy) if strategy.name == "layer_by_layer" else []
+        stages = stage_paths(subject.model, strategy)
         constants |= {
-            "STAGES": Constant([compress(subject.model, names) for names in order], "what begins to train in each"),
-            "TRAINED": Constant(_trained(subject) if strategy.name == "frozen_backbone" else []),
+            "STAGES": Constant(stages, "what begins to train in each, from the top down"),
+            "TRAINED": Constant(stages[0], "what trains"),
             "UNFREEZE_EVERY": Constant(strategy.unfreeze_every, "optimizer steps; 0: an epoch"),
             "LAYER_DECAY": Constant(strategy.layer_decay),
-            "AROUND_LAYERS": Constant(_around_layers(subject.model), "these go with the lowest layer"),
+            "AROUND_LAYERS": Constant(around_layers(subject.model), "they have their dropout when these layers have"),
         }
     is_cut = recipe.training.max_length != subject.max_length
     device = '"cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"'
@@ -281,7 +276,7 @@ def _model_constants(subject: Subject) -> dict[str, Constant]:
         path = str(subject.folder.resolve())
         constants["MODEL"] = Constant(path, f"or from the hub: {hub}" if hub else "")
         constants["BASE_MODEL"] = Constant(str(weights_folder(subject.folder).resolve()))
-        constants["FIXED"] = Constant(_formulas(subject))
+        constants["FIXED"] = Constant(formulas(subject.model, is_loaded=subject.folder is not None))
     constants["LABELS"] = Constant(list(subject.labels))
     if recipe.architecture is not None:
         shape = recipe.architecture
@@ -335,69 +330,3 @@ def _shape(subject: Subject, constants: Mapping[str, Constant]) -> dict[str, Any
         values["id2label"] = Expression("dict(enumerate(LABELS))")
         values["label2id"] = Expression("{label: index for index, label in enumerate(LABELS)}")
     return values
-
-
-# --- the strategy in names
-
-
-def compress(model: nn.Module, names: frozenset[str]) -> list[str]:
-    """The fewest paths of modules (or parameters) that hold these parameters and no others."""
-    every = [name for name, _ in model.named_parameters()]
-    found: list[str] = []
-    for name in every:
-        if name not in names or any(f"{name}.".startswith(f"{path}.") for path in found):
-            continue
-        steps = name.split(".")
-        paths = [".".join(steps[:length]) for length in range(1, len(steps) + 1)]
-        found.append(next(p for p in paths if all(n in names for n in every if f"{n}.".startswith(f"{p}."))))
-    return found
-
-
-def _trained(subject: Subject) -> list[str]:
-    strategy = find_strategy(subject.recipe.strategy.name)
-    (names,) = strategy.stages(subject.model, subject.recipe.strategy)
-    return compress(subject.model, names)
-
-
-def _formulas(subject: Subject) -> list[str]:
-    """Parameters that must be told not to train. Those of a new model know it; weights from a file do not."""
-    fixed = fixed_parameters(subject.model)
-    is_loaded = subject.folder is not None
-    return [name for name, p in subject.model.named_parameters() if name in fixed and (is_loaded or p.requires_grad)]
-
-
-def _around_layers(model: nn.Module) -> dict[str, str]:
-    """The modules around the layers, each with the layer whose dropout they share."""
-    found: dict[str, str] = {}
-    for stack in stacks(model):
-        owner = stack.owner
-        while owner and owner not in found:
-            found[owner] = f"{stack.path}.0"
-            owner = owner.rpartition(".")[0]
-    return found
-
-
-def lora_settings(subject: Subject) -> dict[str, Any]:
-    """The arguments of ``peft.LoraConfig`` with the shortest names that mean the very same modules."""
-    config = lora.lora_config(subject.model, subject.recipe.strategy)
-    wanted = set(config.target_modules)
-    every = [path for path, _ in subject.model.named_modules()]
-    endings: set[str] = set()
-    for path in wanted:
-        steps = path.split(".")
-        for length in range(1, len(steps) + 1):
-            ending = ".".join(steps[-length:])
-            if all(other in wanted for other in every if other == ending or other.endswith(f".{ending}")):
-                endings.add(ending)
-                break
-    return {
-        "target_modules": sorted(endings),
-        "modules_to_save": config.modules_to_save,
-        "fan_in_fan_out": bool(config.fan_in_fan_out),
-        "task_type": config.task_type and str(getattr(config.task_type, "value", config.task_type)),
-    }
-
-
-def frames_as_bert(tokenizer: Any) -> bool:
-    """Does the tokenizer put [CLS] before a text and [SEP] behind it, and nothing else?"""
-    return frame(tokenizer) == ([tokenizer.cls_token_id], [tokenizer.sep_token_id])

@@ -31,7 +31,7 @@ model = AutoModel.from_pretrained(
     #: end
 )
 #: if adapters
-model = peft.PeftModel.from_pretrained(model, MODEL).merge_and_unload()
+model = peft.PeftModel.from_pretrained(model, MODEL).merge_and_unload().requires_grad_(True)
 #: end
 #: end
 #: if model_padding
