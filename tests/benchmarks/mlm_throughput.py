@@ -163,7 +163,7 @@ def main() -> None:
                 results[contender].append(outcome)
                 print(
                     f"repeat {repeat + 1}  {contender:8} {outcome['rate']:7.1f} examples/s  "
-                    f"loss {outcome['loss']:.3f}  "
+                    f"(steps alone {outcome.get('steps_alone', outcome['rate']):.1f})  loss {outcome['loss']:.3f}  "
                     f"peak {outcome['peak'] / 1024:,.0f} MiB",
                     flush=True,
                 )
