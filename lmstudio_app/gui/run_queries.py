@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.preloading import preload_libraries
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from lmstudio_app.training.summaries import About
 
 _CHECK_EVERY = 500  # events
+_SCRIPT_FOLDER = "script"  # in the folder of a run
+_TOLD_BY = ("recipe.yaml", "events.jsonl", "about.json", "process.json", "live.json", "final/config.json")
 APART = "Training in a process of its own: {folder}"  # tells the folder as soon as it is known
 
 
@@ -39,18 +43,53 @@ class RunsFound:
     problems: tuple[Status, ...] = ()
 
 
-def poll_runs(known: RunsFound | None, ctx: JobContext) -> RunsFound | None:
-    """All runs; None when they are as ``known`` says."""
-    problems: list[Status] = []
-    runs = find_runs(None, JobContext(lambda event: _keep_warning(event, problems), ctx.control))
-    if known is not None and known.runs == runs and len(known.problems) == len(problems):
-        return None
-    return RunsFound(runs, tuple(problems))
+class RunsPoller:
+    """The job, called again and again: reads only runs whose files have changed. For one thread."""
 
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, ...], RunSummary]] = {}
 
-def _keep_warning(event: Event, found: list[Status]) -> None:
-    if isinstance(event, Status) and event.warning:
-        found.append(event)
+    def __call__(self, known: RunsFound | None, ctx: JobContext) -> RunsFound | None:
+        """All runs, the newest first; None when they are as ``known`` says."""
+        from lmstudio_app.settings import runs_folder
+
+        found: dict[Path, tuple[tuple[int, ...], RunSummary]] = {}
+        problems: list[Status] = []
+        try:
+            folders = [Path(entry.path) for entry in os.scandir(runs_folder()) if entry.is_dir()]
+        except FileNotFoundError:
+            folders = []
+        for folder in folders:
+            ctx.check()
+            try:
+                if (run := self._read(folder)) is not None:
+                    found[folder] = run
+            except UserError as error:
+                problems.append(Status(template=error.template, parameters=error.parameters, warning=True))
+        self._known = found
+        runs = sorted((run for _, run in found.values()), key=lambda run: run.started, reverse=True)
+        if known is not None and known.runs == runs and len(known.problems) == len(problems):
+            return None
+        return RunsFound(runs, tuple(problems))
+
+    def _read(self, folder: Path) -> tuple[tuple[int, ...], RunSummary] | None:
+        """A run with the stamp of its files; None when ``folder`` holds none."""
+        from lmstudio_app.training.summaries import summarize_run
+
+        stamp: list[int] = []
+        for name in _TOLD_BY:
+            try:
+                status = os.stat(f"{folder}/{name}")
+                stamp += (status.st_mtime_ns, status.st_size)
+            except OSError:
+                stamp += (0, 0)
+        if not stamp[0]:  # no recipe
+            return None
+        before = self._known.get(folder)
+        has_process = stamp[2 * _TOLD_BY.index("process.json")] != 0  # it may die without touching a file
+        if before is not None and before[0] == tuple(stamp) and not has_process:
+            return before
+        return tuple(stamp), summarize_run(folder)
 
 
 def find_running(_: None, ctx: JobContext) -> RunSummary | None:
@@ -156,13 +195,14 @@ def trash_runs(folders: Sequence[Path], ctx: JobContext) -> None:
         trash_run(folder)
 
 
-def write_script(folder: Path, ctx: JobContext) -> Path:
-    """Write a run's training as a Python script into its folder. Returns the folder of the script."""
-    from lmstudio_app.training.script import export_script
+def write_script(folder: Path, ctx: JobContext) -> tuple[Path, str]:
+    """Write a run's training as a Python script into its folder, once. Returns where it is, and its text."""
+    from lmstudio_app.training.script import SCRIPT, ScriptRequest, export_script
 
-    target = folder / "script"
-    export_script(folder, target, ctx)
-    return target
+    path = folder / _SCRIPT_FOLDER / SCRIPT
+    if not path.is_file():
+        export_script(ScriptRequest(folder, path.parent), ctx)
+    return path, path.read_text(encoding="utf-8")
 
 
 def steer_run(request: tuple[Path, str], ctx: JobContext) -> None:

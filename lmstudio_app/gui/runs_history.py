@@ -27,9 +27,9 @@ from lmstudio_app.gui.run_queries import (
     Compared,
     RunComparer,
     RunsFound,
+    RunsPoller,
     keep_about,
     open_curves,
-    poll_runs,
     read_more,
     read_recipe_text,
     read_recipe_values,
@@ -65,11 +65,10 @@ class RunsHistory(QWidget):
     code_requested = Signal(object)  # Path of the run
     runs_changed = Signal()
 
-    def __init__(self, settings: Settings, runner: JobRunner, parent: QWidget | None = None, *, has_code: bool) -> None:
+    def __init__(self, settings: Settings, runner: JobRunner, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
         self._runner = runner
-        self._has_code = has_code
         self._busy = False
         self._found: RunsFound | None = None
         self._polling: JobHandle | None = None
@@ -80,6 +79,7 @@ class RunsHistory(QWidget):
         self._offset = 0  # in the event file of the shown run
         self._wanted: tuple[Path, ...] = ()  # to be selected when they are there
         self._compare = RunComparer()
+        self._look = RunsPoller()
         self._is_shut_down = False
         self.details: RunsDetails | None = None
         self.comparison: RunsComparison | None = None
@@ -202,7 +202,7 @@ class RunsHistory(QWidget):
         if self._polling is not None:
             self._is_stale = True
         elif not self._is_shut_down:
-            self._polling = handle = self._runner.start(poll_runs, self._found, quiet=True)
+            self._polling = handle = self._runner.start(self._look, self._found, quiet=True)
             handle.succeeded.connect(self._on_found)
             handle.failed.connect(self._on_poll_failed)
             handle.finished.connect(self._on_polled)
@@ -369,7 +369,7 @@ class RunsHistory(QWidget):
     def _build_details(self) -> None:
         from lmstudio_app.gui.widgets.runs_details import RunsDetails
 
-        self.details = details = RunsDetails(self._settings, self.stack, has_code=self._has_code)
+        self.details = details = RunsDetails(self._settings, self.stack)
         details.set_busy(self._busy)
         details.about_changed.connect(self._on_about_changed)
         details.watch_requested.connect(self.watch_requested)

@@ -28,6 +28,7 @@ class RunsWiring(QObject):
         self._runs: RunsTab | None = None
         self._train: TrainTab | None = None
         self.sweep_dialog: Any = None
+        self.code_dialog: Any = None
 
     def connect_train(self, tab: TrainTab) -> None:
         self._train = tab
@@ -71,13 +72,19 @@ class RunsWiring(QObject):
             window.open_model(str(reference), then="train")
 
     def show_code(self, folder: Path) -> None:
-        """Write the run's training as a script beside it and open it."""
+        """Write the run's training as a script beside it, and show it."""
         from lmstudio_app.gui.run_queries import write_script
 
         handle = self._window.services.query_runner.start(
             write_script, folder, title=self.tr("Writing the training as a script")
         )
-        handle.succeeded.connect(dialogs.open_path)
+        handle.succeeded.connect(self._show_script)
+
+    def _show_script(self, script: tuple[Path, str]) -> None:
+        from lmstudio_app.gui.widgets.code_dialog import CodeDialog
+
+        self.code_dialog = CodeDialog(*script, self._window)
+        self.code_dialog.show()
 
     # --- sweeps
 

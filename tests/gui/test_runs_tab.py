@@ -20,7 +20,7 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLineEdi
 from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.events import Evaluated, Finished, StepLogged, to_json
 from lmstudio_app.gui.main_window import MainWindow
-from lmstudio_app.gui.run_queries import poll_runs
+from lmstudio_app.gui.run_queries import RunsPoller
 from lmstudio_app.gui.runs_history import SEARCH_DELAY
 from lmstudio_app.gui.tabs.runs import RunsTab
 from lmstudio_app.gui.widgets.sweep_dialog import RANGE, SweepDialog
@@ -211,7 +211,7 @@ def test_a_run_that_another_process_writes_grows_by_itself(tab: RunsTab, runs: d
         with (folder / "events.jsonl").open("a") as file:
             file.writelines(to_json(event) + "\n" for event in steps[3:6])
         qtbot.waitUntil(lambda: len(details.curves.steps) == 6, timeout=5000)
-        assert cell(tab, "first", "steps").startswith("6 / ")
+        qtbot.waitUntil(lambda: cell(tab, "first", "steps").startswith("6 / "), timeout=5000)
         assert tab.history.table.selected()[0].folder == folder
         with (folder / "events.jsonl").open("a") as file:
             file.write(to_json(Finished(state="interrupted")) + "\n")
@@ -222,12 +222,16 @@ def test_a_run_that_another_process_writes_grows_by_itself(tab: RunsTab, runs: d
 
 
 def test_looking_again_tells_nothing_while_nothing_is_new(runs: dict[str, Path]) -> None:
+    poll_runs = RunsPoller()
     found = poll_runs(None, JobContext())
     assert found is not None
     assert len(found.runs) == 3
     assert poll_runs(found, JobContext()) is None
     write_about(runs["first"], About("New"))
-    assert poll_runs(found, JobContext()) is not None
+    renamed = poll_runs(found, JobContext())
+    assert renamed is not None
+    assert {run.title for run in renamed.runs} == {"New", ""}
+    assert renamed.runs == list_runs()
     (runs_folder() / "broken").mkdir()
     (runs_folder() / "broken" / "recipe.yaml").write_text("{")
     broken = poll_runs(found, JobContext())
@@ -459,6 +463,23 @@ def test_repeating_brings_task_data_recipe_and_model_back(
     assert recipe.training == original.training
     assert recipe.options == original.options
     assert not window.services.training_runner.busy
+    qtbot.waitUntil(lambda: not any(runner.busy for runner in window.services.runners()), timeout=20_000)
+
+
+def test_the_code_of_a_run_is_shown(make_window: Callable[[], MainWindow], runs: dict[str, Path], qtbot: Any) -> None:
+    window = make_window()
+    page = window.show_tab("runs")
+    page.history.select([runs["first"]])
+    qtbot.waitUntil(lambda: page.history.details is not None and page.history.details.run is not None, timeout=20_000)
+    for _ in range(2):  # the second time it is there already
+        qtbot.mouseClick(page.history.details.code, LEFT)
+        qtbot.waitUntil(lambda: window._runs_wiring.code_dialog is not None, timeout=60_000)
+        dialog = window._runs_wiring.code_dialog
+        assert dialog.text.toPlainText() == (runs["first"] / "script" / "train.py").read_text()
+        qtbot.mouseClick(dialog.copy_button, LEFT)
+        assert "import torch" in QApplication.clipboard().text()
+        dialog.close()
+        window._runs_wiring.code_dialog = None
     qtbot.waitUntil(lambda: not any(runner.busy for runner in window.services.runners()), timeout=20_000)
 
 

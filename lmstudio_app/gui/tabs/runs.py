@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ class RunsTab(QWidget):
         settings = services.settings
         self._settings = settings
         self.runner = JobRunner(self, "runs")  # looks at folders every second or two, and must not wait for answers
-        has_code = importlib.util.find_spec("lmstudio_app.training.script") is not None
         self.bar = QTabBar(self)
         self.bar.setAccessibleName(self.tr("View"))
         self.bar.setTabToolTip(self.bar.addTab(self.tr("Runs")), self.tr("All trainings"))
@@ -49,7 +47,7 @@ class RunsTab(QWidget):
         )
         self.bar.setDrawBase(False)
         self.bar.setExpanding(False)
-        self.history = RunsHistory(settings, self.runner, self, has_code=has_code)
+        self.history = RunsHistory(settings, self.runner, self)
         self.sweeps = SweepsView(settings, self)
         self._poll_sweeps = SweepPoller()
         self._known_sweeps: list[SweepSummary] | None = None

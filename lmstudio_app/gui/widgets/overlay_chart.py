@@ -264,7 +264,7 @@ class OverlayChart(QFrame):
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= 44 else f"{text[:43]}…"
+    return text if len(text) <= 36 else f"{text[:35]}…"
 
 
 def format_value(value: float) -> str:

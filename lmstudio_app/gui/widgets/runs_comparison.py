@@ -24,7 +24,7 @@ from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_title
 from lmstudio_app.gui.overlay import AXES, STEP_VALUES, TRAINING
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import run_title, value_text
+from lmstudio_app.gui.run_texts import moment_text, run_title, value_text
 from lmstudio_app.gui.widgets.differences_table import DifferencesTable
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.overlay_chart import OverlayChart, OverlayLine, line_sample
@@ -91,6 +91,7 @@ class RunsComparison(QWidget):
         tr, settings = self.tr, self._settings
         self.metric_box = QuietCombo(tr("Curve"), tr("What is compared: any metric of any of the runs"), self)
         self.axis = QuietCombo(tr("Horizontal axis"), tr("Steps, passes over the data, or minutes at work"), self)
+        self.axis.setMinimumContentsLength(7)
         for name, title in zip(AXES, (tr("Steps"), tr("Epochs"), tr("Minutes")), strict=True):
             self.axis.addItem(title, name)
         self.axis.setCurrentIndex(max(0, self.axis.findData(settings.get("runs.axis", "step"))))
@@ -101,7 +102,7 @@ class RunsComparison(QWidget):
         self.smoothing.setToolTip(
             tr("Smooths the curves of the steps so that their trend shows: 0 not at all, 0.99 the most")
         )
-        self.smoothing.setMaximumWidth(theme.characters(self, 20))
+        self.smoothing.setMinimumWidth(theme.characters(self, 10))
         self.log = QCheckBox(tr("Log scale"), self)
         self.log.setToolTip(tr("A logarithmic axis for the values: small changes of small values are seen"))
         self.log.setAccessibleName(tr("Logarithmic values"))
@@ -118,9 +119,8 @@ class RunsComparison(QWidget):
             label = QLabel(text, self)
             label.setBuddy(widget)
             row.addWidget(label)
-            row.addWidget(widget, 0 if widget is self.axis else 1)
+            row.addWidget(widget, 1 if widget is self.smoothing else 0)
         row.addWidget(self.log)
-        row.addStretch(1)
         row.addWidget(everything)
         self.metric_box.currentIndexChanged.connect(lambda: self._keep("runs.metric", self.metric_box.currentData()))
         self.axis.currentIndexChanged.connect(lambda: self._keep("runs.axis", self.axis.currentData()))
@@ -152,14 +152,15 @@ class RunsComparison(QWidget):
         self._compared = None
 
     def titles(self) -> list[str]:
-        """What tells each run from the others: the differing keys of its recipe; else its title or name."""
+        """What tells each run from the others: its title, the differing keys of its recipe, or else when it began."""
         assert self._compared is not None
         runs, differences = self._compared.comparison.runs, self._compared.comparison.differences
         keys = list(differences)
-        if not keys or len({tuple(map(str, row)) for row in zip(*differences.values(), strict=True)}) < len(runs):
-            names = [run_title(run) for run in runs]
-        else:
-            names = [""] * len(runs)
+        values = [tuple(str(row[number]) for row in differences.values()) for number in range(len(runs))]
+        names = [
+            run.title or (moment_text(run.started) if values.count(value) > 1 else "")
+            for run, value in zip(runs, values, strict=True)
+        ]
         titles = []
         for number, name in enumerate(names):
             parts = [f"{key.rpartition('.')[2]} {value_text(differences[key][number])}" for key in keys[:_LEGEND_KEYS]]

@@ -53,7 +53,7 @@ class RunsDetails(QWidget):
     code_requested = Signal(object)  # Path of the run
     delete_requested = Signal()
 
-    def __init__(self, settings: Settings, parent: QWidget | None = None, *, has_code: bool) -> None:
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
         self._run: RunSummary | None = None
@@ -63,7 +63,7 @@ class RunsDetails(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.4))
-        layout.addLayout(self._build_buttons(has_code))
+        layout.addLayout(self._build_buttons())
         layout.addWidget(self._build_figures())
         row = QHBoxLayout()
         row.setSpacing(theme.em(self, 0.7))
@@ -80,7 +80,7 @@ class RunsDetails(QWidget):
         button.setAccessibleDescription(tip)
         return button
 
-    def _build_buttons(self, has_code: bool) -> QHBoxLayout:
+    def _build_buttons(self) -> QHBoxLayout:
         tr = self.tr
         self.watch = self._button(tr("Watch it live"), tr("Show it on the Train page, with Pause, Stop and Cancel"))
         self.resume = self._button(tr("Resume"), tr("Go on with it from its last checkpoint, exactly where it was"))
@@ -97,7 +97,6 @@ class RunsDetails(QWidget):
             row.addWidget(button)
         row.addStretch(1)
         row.addWidget(self.delete)
-        self.code.setVisible(has_code)
         self.watch.clicked.connect(lambda: self.watch_requested.emit(self._run))
         self.resume.clicked.connect(lambda: self.resume_requested.emit(self._run))
         self.repeat.clicked.connect(lambda: self.repeat_requested.emit(self._run))
@@ -254,8 +253,8 @@ class RunsDetails(QWidget):
         assert run is not None
         loss = run.metrics.get("loss")
         name = metric_title(run.metric) if run.metric else self.tr("Metric")
-        self.figures.figures["best"].set_caption(self.tr("{metric}, best").format(metric=name), name)
-        self.figures.figures["last"].set_caption(self.tr("{metric}, last").format(metric=name), name)
+        self.figures.set_caption("best", self.tr("{metric}, best").format(metric=name), name)
+        self.figures.set_caption("last", self.tr("{metric}, last").format(metric=name), name)
         self.figures.set_values(
             {
                 "state": state_text(run.state, paused=run.paused),

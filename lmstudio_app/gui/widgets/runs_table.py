@@ -66,7 +66,7 @@ class RunsModel(QAbstractTableModel):
         tr = self.tr
         self.columns = (
             _Column("run", tr("Run"), tr("Its title, or the name of its folder"), run_title,
-                    lambda run: run_title(run).casefold(), 32),
+                    lambda run: run_title(run).casefold(), 30),
             _Column("task", tr("Task"), tr("What it learned"), lambda run: task_title(run.task),
                     lambda run: task_title(run.task), 15),
             _Column("model", tr("Model"), tr("What it began with"), model_name,
@@ -80,7 +80,7 @@ class RunsModel(QAbstractTableModel):
             _Column("started", tr("Started"), tr("When it began"), lambda run: moment_text(run.started),
                     lambda run: run.started, 19),
             _Column("duration", tr("Duration"), tr("How long it was at work; breaks do not count"),
-                    lambda run: duration_text(run.duration), lambda run: run.duration, 9, right=True),
+                    lambda run: duration_text(run.duration), lambda run: run.duration, 11, right=True),
             _Column("state", tr("State"), tr("Whether it runs, and how it ended"),
                     lambda run: state_text(run.state, paused=run.paused), lambda run: run.state, 14),
             _Column("tags", tr("Tags"), tr("Words that you have given it, to find it again"),
