@@ -71,6 +71,17 @@ def moment_text(seconds: float) -> str:
     return QLocale().toString(moment, QLocale.FormatType.ShortFormat)
 
 
+def short_key(key: str) -> str:
+    """The last part of a recipe's key, or the one before where the last says too little: ``strategy.name``."""
+    *sections, last = key.split(".")
+    return sections[-1] if last == "name" and sections else last
+
+
+def drawn_text(value: Any) -> str:
+    """As :func:`value_text`, a number that was drawn at random in three digits."""
+    return value_text(float(f"{value:.3g}") if isinstance(value, float) else value)
+
+
 def value_text(value: Any) -> str:
     """The value of a recipe's key, for people."""
     if value is None:

@@ -13,17 +13,21 @@ _TINT = 0.12
 
 
 class AttachedBar(QWidget):
-    """Hidden until it is given a text. ``buttons`` are (name, text, tooltip)."""
+    """Hidden until it is given a text. ``buttons`` are (name, text, tooltip); ``margin``, in ems, stays free around."""
 
     chosen = Signal(str)  # the name of a button
 
-    def __init__(self, buttons: list[tuple[str, str, str]], parent: QWidget | None = None) -> None:
+    def __init__(
+        self, buttons: list[tuple[str, str, str]], parent: QWidget | None = None, *, margin: float = 0.0
+    ) -> None:
         super().__init__(parent)
+        self._margin = margin
         self.label = ElidedLabel(self)
         self.buttons: dict[str, QPushButton] = {}
         row = QHBoxLayout(self)
         pad = theme.em(self, 0.35)
-        row.setContentsMargins(2 * pad, pad, pad, pad)
+        free = theme.em(self, margin)
+        row.setContentsMargins(2 * pad + free, pad + free, pad + free, pad)
         row.addWidget(self.label, 1)
         for name, text, tip in buttons:
             button = self.buttons[name] = QPushButton(text, self)
@@ -46,4 +50,5 @@ class AttachedBar(QWidget):
         radius = theme.em(self, 0.3)
         painter.setPen(theme.blend(accent, window, 0.4))
         painter.setBrush(theme.blend(accent, window, _TINT))
-        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
+        free = theme.em(self, self._margin) + 0.5
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(free, free, -free, -0.5), radius, radius)

@@ -15,7 +15,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import value_text
+from lmstudio_app.gui.run_texts import drawn_text, value_text
 from lmstudio_app.training.sweep_config import Range
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _BEST, _WORST = 0, 1  # of the palette's categorical colours: a blue and an orange, told apart by everyone
 _TICKS = 5
+_MOST_MARKS = 8
 _MANY_DECADES = 20.0  # a list of numbers that spans more than this factor is drawn logarithmically
 
 
@@ -35,6 +36,7 @@ class Axis:
     high: float = 1.0
     log: bool = False
     values: tuple[Any, ...] = ()
+    marks: tuple[float, ...] = ()  # numbers that were listed, to be marked instead of even ones
 
     def place(self, value: Any) -> float | None:
         """0 (bottom) to 1 (top); None for what is not on this axis."""
@@ -51,6 +53,8 @@ class Axis:
         """Places and texts of the marks beside it."""
         if self.values:
             return [(self.place(value) or 0.0, value_text(value)) for value in self.values]
+        if 0 < len(self.marks) <= _MOST_MARKS:
+            return [(self.place(mark) or 0.0, value_text(mark)) for mark in self.marks]
         places = [0.5] if self.high <= self.low else [number / (_TICKS - 1) for number in range(_TICKS)]
         texts = []
         for place in places:
@@ -70,7 +74,7 @@ def build_axes(result: SweepResult) -> list[Axis]:
             axes.append(Axis(title, dimension.low, dimension.high, dimension.log))
         elif len(dimension) > 1 and all(isinstance(v, int | float) and not isinstance(v, bool) for v in dimension):
             low, high = min(dimension), max(dimension)
-            axes.append(Axis(title, low, high, log=low > 0 and high / low > _MANY_DECADES))
+            axes.append(Axis(title, low, high, log=low > 0 and high / low > _MANY_DECADES, marks=tuple(dimension)))
         else:
             axes.append(Axis(title, values=tuple(dict.fromkeys(dimension))))
     values = [trial.value for trial in result.trials if trial.value is not None and math.isfinite(trial.value)]
@@ -234,7 +238,7 @@ class ParallelPlot(QFrame):
         value = self.tr("no result") if trial.value is None else metric_text(trial.value)
         lines = [self.tr("Trial {number}").format(number=number + 1)]
         lines += [
-            self.tr("{title}: {value}").format(title=axis.title, value=value_text(value))
+            self.tr("{title}: {value}").format(title=axis.title, value=drawn_text(value))
             for axis, value in zip(self.axes, trial.values.values(), strict=False)
         ]
         lines.append(self.tr("{title}: {value}").format(title=self.axes[-1].title, value=value))

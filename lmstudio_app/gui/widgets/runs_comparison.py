@@ -24,7 +24,7 @@ from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_title
 from lmstudio_app.gui.overlay import AXES, STEP_VALUES, TRAINING
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import moment_text, run_title, value_text
+from lmstudio_app.gui.run_texts import moment_text, run_title, short_key, value_text
 from lmstudio_app.gui.widgets.differences_table import DifferencesTable
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.overlay_chart import OverlayChart, OverlayLine, line_sample
@@ -163,7 +163,7 @@ class RunsComparison(QWidget):
         ]
         titles = []
         for number, name in enumerate(names):
-            parts = [f"{key.rpartition('.')[2]} {value_text(differences[key][number])}" for key in keys[:_LEGEND_KEYS]]
+            parts = [f"{short_key(key)} {value_text(differences[key][number])}" for key in keys[:_LEGEND_KEYS]]
             titles.append(", ".join(filter(None, [name, *parts])))
         return titles
 

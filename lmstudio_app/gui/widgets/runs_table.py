@@ -82,7 +82,7 @@ class RunsModel(QAbstractTableModel):
             _Column("duration", tr("Duration"), tr("How long it was at work; breaks do not count"),
                     lambda run: duration_text(run.duration), lambda run: run.duration, 11, right=True),
             _Column("state", tr("State"), tr("Whether it runs, and how it ended"),
-                    lambda run: state_text(run.state, paused=run.paused), lambda run: run.state, 14),
+                    lambda run: state_text(run.state, paused=run.paused), lambda run: run.state, 17),
             _Column("tags", tr("Tags"), tr("Words that you have given it, to find it again"),
                     lambda run: ", ".join(run.tags), lambda run: ", ".join(run.tags).casefold() or None, 16),
         )  # fmt: skip

@@ -31,7 +31,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import state_text, task_title, value_text
+from lmstudio_app.gui.run_texts import drawn_text, short_key, state_text, task_title
 from lmstudio_app.gui.sweep_queries import OPEN, RUNNING
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
@@ -143,7 +143,7 @@ class _Trials(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             if number == 0:
                 return "–" if trial.value is None else metric_text(trial.value)
-            return value_text(value)
+            return drawn_text(value)
         best = self.result.best if self.result is not None else None
         if role == Qt.ItemDataRole.FontRole and best is not None and best.number == trial.number:
             font = QFont(self._widget.font())
@@ -201,6 +201,8 @@ class SweepsView(QWidget):
         self.sweeps = _Sweeps(self)
         self.list = _table(QTableView(self), tr("Sweeps"), tr("Choose a sweep to see its trials"))
         self.list.setModel(self.sweeps)
+        for column in range(1, self.sweeps.columnCount()):
+            self.list.horizontalHeader().setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         self.trials = _Trials(self)
         self._order = _Order(self)
         self._order.setSourceModel(self.trials)
@@ -319,7 +321,7 @@ class SweepsView(QWidget):
         result, best = sweep.result, sweep.result.best
         if best is None or best.value is None:
             return self.tr("No result yet of {total} trainings").format(total=number_text(result.config.total))
-        values = ", ".join(f"{key.rpartition('.')[2]} {value_text(value)}" for key, value in best.values.items())
+        values = ", ".join(f"{short_key(key)} {drawn_text(value)}" for key, value in best.values.items())
         return self.tr("Best so far: {metric} {value} with {values} (trial {number})").format(
             metric=metric_title(result.metric), value=metric_text(best.value), values=values, number=best.number + 1
         )
