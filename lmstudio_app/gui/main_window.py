@@ -198,6 +198,7 @@ class MainWindow(QMainWindow):
                 ("leave", self.tr("Not now"), self.tr("It goes on; the Runs page shows it at any time")),
             ],
             self,
+            margin=0.7,
         )
         self.running_bar.chosen.connect(self._on_running_chosen)
         pages = QVBoxLayout()
