@@ -160,9 +160,8 @@ class DataTab(QWidget):
             source, options = first_for(name), {}
         self._open(source, options)
 
-    def open_config(self, task: str, values: Mapping[str, Any]) -> None:
+    def open_config(self, task: str, config: DataConfig) -> None:
         """Choose data as the ``data`` section of a recipe has it, for ``task``."""
-        config = DataConfig(**values)
         self._settings.set("data.task", find_task(task).name)
         self.panel.set_task(task)
         self._choose(None)
