@@ -90,6 +90,7 @@ class MainWindow(QMainWindow):
         for runner in self._runners():
             runner.job_failed.connect(self._on_job_failed)
         self.services.training_runner.busy_changed.connect(self._update_steps)
+        self.services.training_runner.busy_changed.connect(lambda _: self.running_bar.set_text(""))
         self._update_steps()
         self._restore()
 
