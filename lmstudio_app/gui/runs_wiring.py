@@ -64,8 +64,15 @@ class RunsWiring(QObject):
 
     def repeat(self, recipe: Mapping[str, Any]) -> None:
         """Put a recipe back into the pages Data and Train, and open its model; nothing starts by itself."""
+        from lmstudio_app.training.recipe import Recipe
+
         window = self._window
-        window.tab("data").open_config(str(recipe["task"]), recipe["data"])
+        try:
+            checked = Recipe.from_dict(recipe)
+        except UserError as error:  # of another version, or mended by hand
+            dialogs.show_error(window, error)
+            return
+        window.tab("data").open_config(checked.task, checked.data)
         window.show_tab("train").set_recipe(recipe)
         reference = recipe.get("model")
         if reference and (window.model is None or window.model.reference != reference):

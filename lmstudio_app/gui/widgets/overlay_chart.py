@@ -131,39 +131,42 @@ class OverlayChart(QFrame):
         if log != self._log:
             self._log = log
             item.setLogMode(x=False, y=log)
-        for old in self._items:
-            item.removeItem(old)
-        self._items = []
         self._lines = tuple(lines)
         self._axis_title = axis_title
         item.setLabel("bottom", axis_title)
         limit = max(200, plot.width())
-        for line in self._lines:
-            if line.raw is not None:
-                self._draw(line, line.raw, limit, faded=True)
-        for line in self._lines:
-            self._draw(line, line.y, limit)
+        drawn = [(line, line.raw, True) for line in self._lines if line.raw is not None]
+        drawn += [(line, line.y, False) for line in self._lines]
+        while len(self._items) > len(drawn):
+            item.removeItem(self._items.pop())
+        for number, (line, y, faded) in enumerate(drawn):
+            self._draw(self._item(number), line, y, limit, faded=faded)
         if self._hover is not None:
             self._show_tip(self._hover)
 
-    def _draw(self, line: OverlayLine, y: Array, limit: int, *, faded: bool = False) -> None:
+    def _item(self, number: int) -> Any:
+        """The curve with this number, made when it is first needed: making one takes longer than changing it."""
+        if number == len(self._items):
+            curve = self._pg.PlotDataItem(connect="finite", skipFiniteCheck=False)
+            curve.curve.setSegmentedLineMode("on")  # wide lines are drawn many times faster in segments
+            self._plot.getPlotItem().addItem(curve)
+            curve.setLogMode(False, self._log)
+            self._items.append(curve)
+        return self._items[number]
+
+    def _draw(self, curve: Any, line: OverlayLine, y: Array, limit: int, *, faded: bool) -> None:
         if self._log:
             y = np.where(y > 0, y, np.nan)
         x, y = decimate(line.x, y, limit)
         pen = line_pen(line.number, self.palette(), 1.0 if faded else 2.0)
         if faded:
             pen.setColor(theme.blend(pen.color(), theme.chart_colours(self.palette()).background, 0.3))
-        curve = self._pg.PlotDataItem(x, y, pen=pen, connect="finite", skipFiniteCheck=False)
-        curve.curve.setSegmentedLineMode("on")
-        if (line.markers or len(x) == 1) and not faded:
-            curve.setSymbol("o")
-            curve.setSymbolSize(theme.em(self, 0.4))
-            curve.setSymbolBrush(pen.color())
-            curve.setSymbolPen(None)
+        has_symbols = (line.markers or len(x) == 1) and not faded
         curve.setZValue(-10 if faded else 0)
-        curve.setLogMode(False, self._log)
-        self._plot.getPlotItem().addItem(curve)
-        self._items.append(curve)
+        curve.setData(
+            x, y, pen=pen, symbol="o" if has_symbols else None, symbolSize=theme.em(self, 0.4),
+            symbolBrush=pen.color(), symbolPen=None,
+        )  # fmt: skip
 
     def show_all(self) -> None:
         """Undo zooming and moving."""
