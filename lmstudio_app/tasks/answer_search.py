@@ -11,7 +11,6 @@ from lmstudio_app.data.batching import sorted_batches
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.models.generation import interruptible
 from lmstudio_app.options import option
 from lmstudio_app.tasks.outputs import Answer
@@ -26,6 +25,7 @@ from lmstudio_app.tasks.spans import (
     require_fast,
     window_features,
 )
+from lmstudio_app.tasks.streaming import READ_AHEAD, longest_text
 from lmstudio_app.tasks.task import Prediction, PredictOptions, Setup
 
 if TYPE_CHECKING:
@@ -78,10 +78,10 @@ def predict_answers(
             model=loaded.reference,
         )
     require_fast(loaded.tokenizer, loaded.reference)
-    limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, loaded.tokenizer.model_max_length, options.max_length)
+    limit = min(longest_text(loaded), options.max_length)
     setup = Setup(loaded.tokenizer, (), limit, options, loaded.model.config)
     source = iter(rows)
-    while some := _read_ahead(source, options.batch_size * 16):
+    while some := _read_ahead(source, options.batch_size * READ_AHEAD):
         found = [_Found() for _ in some]
         asked = [index for index, (question, context) in enumerate(some) if question.strip() and context.strip()]
         windows = []

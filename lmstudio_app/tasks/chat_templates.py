@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.tasks.streaming import whole_characters
 
 Messages = list[dict[str, str]]
 
@@ -56,11 +57,7 @@ def ensure_chat_template(tokenizer: Any) -> bool:
 
 def prepare_messages(messages: Sequence[Any], system: str = "") -> Messages:
     """The messages as templates take them, with ``system`` before them when they have no system message."""
-    made = [
-        # JSON can hold half a character, and no tokenizer takes one
-        {"role": m["role"], "content": m["content"].encode("utf-16", "surrogatepass").decode("utf-16", "replace")}
-        for m in messages
-    ]
+    made = [{"role": m["role"], "content": whole_characters(m["content"])} for m in messages]
     if system.strip() and all(message["role"] != "system" for message in made):
         made.insert(0, {"role": "system", "content": system})
     return made

@@ -5,15 +5,14 @@ from __future__ import annotations
 import collections
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.data.batching import pad_features, sorted_batches
+from lmstudio_app.data.batching import pad_features
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.tasks.outputs import Label
+from lmstudio_app.tasks.streaming import by_row, longest_text, row_text, stream_rows
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, PredictOptions, Rows, Setup, Task
 
 if TYPE_CHECKING:
@@ -200,11 +199,9 @@ def predict_labels(
 ) -> Iterator[Label]:
     """Probabilities of each row's ``text`` (with its ``pair``, where there is one), in the rows' order.
 
-    They are softmax(logits), or sigmoid(logits) for a model that was trained to give several labels at once. Rows are
-    read ahead by 16 batches and sorted by length inside that window, so a file of any size streams. Raises
+    They are softmax(logits), or sigmoid(logits) for a model that was trained to give several labels at once. Raises
     :class:`UserError` when the model has no classification head, or one that gives a single number.
     """
-    import numpy as np
     import torch
 
     if loaded.head != "sequence-classification":
@@ -222,34 +219,26 @@ def predict_labels(
             model=loaded.reference,
         )
     is_exclusive = model.config.problem_type != "multi_label_classification"
-    limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, tokenizer.model_max_length)
-    setup, batch_size = Setup(tokenizer, names, limit, model_config=model.config), options.batch_size
-    source = iter(rows)
-    while window := list(islice(source, batch_size * 16)):
-        columns = {"text": [_text(row) for row in window]}
+    setup = Setup(tokenizer, names, longest_text(loaded), model_config=model.config)
+
+    def _prepare(window: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        columns = {"text": [row_text(row) for row in window]}
         if any("pair" in row for row in window):
             columns["pair"] = [str(row.get("pair") or "") for row in window]
-        encoded = encode_texts(columns, setup)
-        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-        results = np.zeros((len(window), len(names)), dtype=np.float32)
-        for batch_rows in sorted_batches(lengths, batch_size):
-            ctx.check()
-            features = [{name: values[row] for name, values in encoded.items()} for row in batch_rows]
-            batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, setup).items()}
-            with torch.inference_mode():
-                logits = model(**batch).logits.float()
-            results[batch_rows] = (logits.softmax(-1) if is_exclusive else logits.sigmoid()).cpu().numpy()
-        for scores in results:
-            best = int(scores.argmax())
-            yield Label(names[best], {name: float(score) for name, score in zip(names, scores, strict=True)})
+        return by_row(encode_texts(columns, setup))
 
+    def _run(features: Sequence[dict[str, Any]]) -> list[Label]:
+        batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, setup).items()}
+        with torch.inference_mode():
+            logits = model(**batch).logits.float()
+        scores = (logits.softmax(-1) if is_exclusive else logits.sigmoid()).cpu()
+        best = scores.argmax(-1).tolist()
+        return [
+            Label(names[index], dict(zip(names, row, strict=True)))
+            for index, row in zip(best, scores.tolist(), strict=True)
+        ]
 
-def _text(row: Mapping[str, Any]) -> str:
-    if not isinstance(row.get("text"), str):
-        raise UserError("A row has no text: {row}.", 'Each row needs {{"text": …}}.', row=str(dict(row))[:120])
-    text: str = row["text"]
-    # JSON can hold half a character, and no tokenizer takes one
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return stream_rows(rows, options.batch_size, ctx, _prepare, lambda item: len(item["input_ids"]), _run)
 
 
 TEXT = ColumnSpec(

@@ -44,7 +44,11 @@ def fill_masks(
         raise _no_head(loaded)
     limit = longest_text(loaded)
 
-    def _prepare(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _prepare(window: Sequence[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+        return [_prepare_row(row) for row in window]
+
+    def _prepare_row(row: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        ctx.check()
         text = tokenizer.mask_token.join(split_gaps(row_text(row), tokenizer.mask_token))
         encoded = tokenizer(text, truncation=True, max_length=limit, return_attention_mask=False)
         features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}

@@ -10,7 +10,7 @@ from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks.outputs import Label
-from lmstudio_app.tasks.streaming import longest_text, row_text, stream_rows
+from lmstudio_app.tasks.streaming import by_row, longest_text, row_text, stream_rows
 from lmstudio_app.tasks.task import Prediction, PredictOptions
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ def judge_pairs(
         raise _no_head(loaded)
     limit = longest_text(loaded)
 
-    def _prepare(row: Mapping[str, Any]) -> dict[str, Any]:
-        encoded = tokenizer(
-            row_text(row), row_text(row, "pair"), truncation=True, max_length=limit, return_attention_mask=False
-        )
-        return {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
+    def _prepare(window: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        texts, pairs = ([row_text(row, name) for row in window] for name in ("text", "pair"))
+        encoded = tokenizer(texts, pairs, truncation=True, max_length=limit, return_attention_mask=False)
+        return by_row({name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded})
 
     def _run(batch: Sequence[dict[str, Any]]) -> list[Label]:
         inputs = pad_features(batch, {"input_ids": tokenizer.pad_token_id or 0})

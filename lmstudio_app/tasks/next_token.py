@@ -50,8 +50,11 @@ def next_tokens(
     beginning = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     special = set(tokenizer.all_special_ids)
 
-    def _prepare(row: Mapping[str, Any]) -> list[int]:
-        ids = list(tokenizer(row_text(row), verbose=False)["input_ids"])
+    def _prepare(window: Sequence[Mapping[str, Any]]) -> list[list[int]]:
+        texts = [row_text(row) for row in window]
+        return [_read(ids) for ids in tokenizer(texts, verbose=False, return_attention_mask=False)["input_ids"]]
+
+    def _read(ids: list[int]) -> list[int]:
         while ids and ids[-1] == tokenizer.eos_token_id:  # some tokenizers end every text
             ids.pop()
         return ids[-limit:] or [beginning if beginning is not None else 0]

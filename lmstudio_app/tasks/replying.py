@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import sorted_batches
@@ -12,7 +11,6 @@ from lmstudio_app.data.chats import ROLES
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.models.generation import interruptible, stopping_criterion
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.sampling import sampling_processor
@@ -26,6 +24,7 @@ from lmstudio_app.tasks.chat_templates import (
     prepare_messages,
 )
 from lmstudio_app.tasks.outputs import Text
+from lmstudio_app.tasks.streaming import longest_text, read_ahead
 from lmstudio_app.tasks.task import Prediction, PredictOptions
 
 if TYPE_CHECKING:
@@ -69,11 +68,6 @@ class ReplyOptions(PredictOptions):
 _DEFAULTS = ReplyOptions()
 
 
-def context_limit(loaded: LoadedModel) -> int:
-    """Tokens that question and reply may have together."""
-    return min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, int(loaded.tokenizer.model_max_length))
-
-
 def write_replies(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
@@ -96,7 +90,7 @@ def write_replies(
     ends = end_of_turn_ids(tokenizer, model.generation_config)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends or [0])[0]
     lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-    limit = context_limit(loaded)
+    limit = longest_text(loaded)  # of question and reply together
     replies = [""] * len(prompts)
     with quiet_transformers(), torch.inference_mode(), interruptible(model, ctx):
         for rows in sorted_batches(lengths, options.batch_size):
@@ -144,9 +138,9 @@ def predict_replies(
     """The next answer of each row's ``messages``, in the rows' order.
 
     Answers behind the last question are left out first. Where a conversation and the reply do not fit into what the
-    model reads, its oldest turns give way. Rows are read ahead by 16 batches; a stop ends the replies that are being
-    written, and then the rows. Raises :class:`UserError` for a model that writes no text, and for a row that holds no
-    conversation or one that the chat template does not take.
+    model reads, its oldest turns give way. A stop ends the replies that are being written, and then the rows. Raises
+    :class:`UserError` for a model that writes no text, and for a row that holds no conversation or one that the chat
+    template does not take.
     """
     if loaded.head != "causal-lm":
         raise UserError(
@@ -155,10 +149,12 @@ def predict_replies(
             model=loaded.reference,
         )
     ensure_chat_template(loaded.tokenizer)
-    limit = context_limit(loaded)
+    limit = longest_text(loaded)
     room = max(limit - options.max_new_tokens, limit // 2)
-    source, first_row = iter(rows), 0
-    while not ctx.stopping and (window := list(islice(source, options.batch_size * 16))):
+    first_row = 0
+    for window in read_ahead(rows, options.batch_size):
+        if ctx.stopping:
+            break
         prompts = []
         for row in window:
             ctx.check()

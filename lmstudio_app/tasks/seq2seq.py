@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import pad_features
 from lmstudio_app.data.columns import ColumnSpec
-from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.card import MAX_SENSIBLE_LENGTH
 from lmstudio_app.models.generation import DecodingOptions
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks.cross_entropy import cross_entropy
 from lmstudio_app.tasks.outputs import Text
+from lmstudio_app.tasks.streaming import longest_text, read_ahead, row_text
 from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Setup
 from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts, require_writer
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
 
 _LOGITS = 1 << 23  # at once in an evaluation: 32 MiB in float32
-_WINDOW = 16  # batches that a prediction reads ahead and sorts by length
 _SAMPLES = 20  # texts that an evaluation shows
 _SAMPLE_CHARACTERS = 2000
 TEXT = ColumnSpec("text", "Text", "The text to read.", aliases=("text", "source", "document", "sentence"))
@@ -212,17 +210,15 @@ def write_rows(
 ) -> Iterator[Text]:
     """A text for each row's ``text``, in the rows' order.
 
-    Rows are read ahead by 16 batches and sorted by length inside that window, so a file of any size streams.
     ``make_prompts`` gets texts, their rows and the most tokens the model reads. A text of nothing but spaces gives an
     empty one. Raises :class:`UserError` for a row without a text, and for a model that cannot write.
     """
     require_writer(loaded)
-    limit = min(loaded.card.max_length or MAX_SENSIBLE_LENGTH, loaded.tokenizer.model_max_length)
-    source = iter(rows)
+    limit = longest_text(loaded)
     is_cut = False
-    while window := list(islice(source, options.batch_size * _WINDOW)):
+    for window in read_ahead(rows, options.batch_size):
         ctx.check()
-        texts = [read_text(row) for row in window]
+        texts = [row_text(row) for row in window]
         full = [number for number, text in enumerate(texts) if text.strip()]
         prompts = make_prompts([texts[number] for number in full], [window[number] for number in full], limit)
         if not is_cut and any(len(prompt.input_ids) >= limit for prompt in prompts):
@@ -234,17 +230,6 @@ def write_rows(
         written = dict(zip(full, outputs, strict=True))
         for number in range(len(window)):
             yield Text(written.get(number, ""))
-
-
-def read_text(row: Mapping[str, Any]) -> str:
-    if not isinstance(row.get("text"), str):
-        raise UserError("A row has no text: {row}.", 'Each row needs {{"text": …}}.', row=str(dict(row))[:120])
-    return whole_characters(row["text"])
-
-
-def whole_characters(text: str) -> str:
-    """JSON can hold half a character, and no tokenizer takes one."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def trained_options(loaded: LoadedModel) -> dict[str, Any]:

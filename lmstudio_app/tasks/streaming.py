@@ -16,35 +16,45 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 R = TypeVar("R")
-_WINDOW = 16  # batches that are read ahead
+READ_AHEAD = 16  # batches
+
+
+def read_ahead(rows: Iterable[Mapping[str, Any]], batch_size: int) -> Iterator[list[Mapping[str, Any]]]:
+    """The rows in windows of :data:`READ_AHEAD` batches, within which they are sorted by length: any file streams."""
+    source = iter(rows)
+    while window := list(islice(source, batch_size * READ_AHEAD)):
+        yield window
 
 
 def stream_rows(
     rows: Iterable[Mapping[str, Any]],
     batch_size: int,
     ctx: JobContext,
-    prepare: Callable[[Mapping[str, Any]], T],
+    prepare: Callable[[Sequence[Mapping[str, Any]]], Sequence[T]],
     length: Callable[[T], int],
     run: Callable[[Sequence[T]], Sequence[R]],
 ) -> Iterator[R]:
-    """Yield what ``run`` makes of each prepared row, in the rows' order; a file of any size streams.
+    """Yield what ``run`` makes of each row, in the rows' order.
 
-    ``run`` gets at most ``batch_size`` rows of similar length.
+    ``prepare`` gets a window of :func:`read_ahead` and gives one item a row; ``run`` gets at most ``batch_size`` items
+    of similar length.
     """
     import numpy as np
 
-    source = iter(rows)
-    while window := list(islice(source, batch_size * _WINDOW)):
-        prepared = []
-        for row in window:
-            ctx.check()
-            prepared.append(prepare(row))
+    for window in read_ahead(rows, batch_size):
+        ctx.check()
+        prepared = prepare(window)
         results: dict[int, R] = {}
         for batch in sorted_batches(np.array([length(item) for item in prepared]), batch_size):
             ctx.check()
             for index, result in zip(batch.tolist(), run([prepared[index] for index in batch]), strict=True):
                 results[index] = result
         yield from (results[index] for index in range(len(window)))
+
+
+def by_row(features: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Features by name, one a row, as one mapping a row."""
+    return [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
 
 
 def row_text(row: Mapping[str, Any], name: str = "text") -> str:
@@ -54,7 +64,11 @@ def row_text(row: Mapping[str, Any], name: str = "text") -> str:
         raise UserError(
             "A row has no {name}: {row}.", 'Each row needs {{"{name}": …}}.', name=name, row=str(dict(row))[:120]
         )
-    # JSON can hold half a character, and no tokenizer takes one
+    return whole_characters(text)
+
+
+def whole_characters(text: str) -> str:
+    """JSON can hold half a character, and no tokenizer takes one."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
