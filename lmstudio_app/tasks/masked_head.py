@@ -66,27 +66,30 @@ def masked_tokens(model: Any, inputs: Inputs) -> MaskedTokens:
 @contextlib.contextmanager
 def _gathered(model: Any, is_masked: torch.Tensor) -> Iterator[None]:
     """Hand the head of ``model`` only the hidden states at ``is_masked``, in this block."""
-    head = _head(model)
-    if head is None:
+    path = head_path(model)
+    if path is None:
         yield
         return
 
     def gather(module: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
         return (arguments[0][is_masked], *arguments[1:])
 
-    hook = head.register_forward_pre_hook(gather)
+    hook = model.get_submodule(path).register_forward_pre_hook(gather)
     try:
         yield
     finally:
         hook.remove()
 
 
-def _head(model: Any) -> nn.Module | None:
-    """By name, from the end: a wrapper (for several processes, or adapters) only puts something before it."""
+def head_path(model: Any) -> str | None:
+    """The module of ``model`` with which its head begins, None for a family that is not known here.
+
+    By name, from the end: a wrapper (for several processes, or adapters) only puts something before it.
+    """
     inner = model
     while not hasattr(inner, "config") and hasattr(inner, "module"):
         inner = inner.module
     name = _HEADS.get(getattr(inner.config, "model_type", ""))
     if name is None:
         return None
-    return next((module for key, module in model.named_modules() if f".{key}".endswith(f".{name}")), None)
+    return next((key for key, _ in model.named_modules() if f".{key}".endswith(f".{name}")), None)

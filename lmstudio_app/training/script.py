@@ -1,8 +1,8 @@
 """Show the code: a recipe as one short script on plain torch and transformers that does the same training.
 
-The same rows in the same order, the same random numbers, the same arithmetic: the losses are those of the app, which
-``tests/training/test_script.py`` proves for every task and strategy. What the app does around it (checkpoints, the
-metrics of a task, keeping the best model, several processes) is not in the script.
+The same rows in the same order, the same random numbers, the same formulas: the losses are those of the app but for
+rounding, which ``tests/training/test_script.py`` proves for every task and strategy. What the app does around it
+(checkpoints, the metrics of a task, keeping the best model, several processes) is not in the script.
 """
 
 from __future__ import annotations
@@ -235,13 +235,14 @@ def _readme(subject: Subject, splits: DataSplits) -> str:
     packages = ["torch", "transformers", "numpy", *(["peft"] if subject.recipe.strategy.name == "lora" else [])]
     if subject.recipe.architecture is not None and subject.recipe.architecture.family == "marian":
         packages.append("sentencepiece")
-    versions = " ".join(f"{name}=={version(name)}" for name in packages)
+    versions = " ".join(f"{name}=={version(name).partition('+')[0]}" for name in packages)
     form = "as token ids" if subject.is_encoded else "one JSON object a line"
     config = subject.recipe.training
     left_out = ["checkpoints, the metrics of the task besides the loss"]
     left_out += ["keeping the model that did best in an evaluation (here it is the last)"] if config.keep_best else []
     left_out += ["early stopping"] if config.early_stopping else []
     tokenizer = [f"- `{TOKENIZER}/`: the vocabulary learned from the training texts."] if subject.folder is None else []
+    place = ["- `MODEL` in it is a folder of this computer; elsewhere name another, or the model's name on the hub."]
     lines = [
         f"# {subject.task.title}: the training as a script",
         "",
@@ -249,9 +250,11 @@ def _readme(subject: Subject, splits: DataSplits) -> str:
         f"    python {SCRIPT}",
         "",
         f"These are the versions it was written with, under Python {platform.python_version()}; with them, on the same",
-        f"machine, the losses are those of the app's training. `python {SCRIPT} --steps 20` stops early.",
+        "machine, the losses are those of the app's training, but for rounding in their last digits.",
+        f"`python {SCRIPT} --steps 20` stops early.",
         "",
         f"- `{SCRIPT}`: the training, to be read from top to bottom. The constants at its top are the recipe's.",
+        *(place if subject.folder is not None else []),
         f"- `train.jsonl`, `eval.jsonl`: {len(splits.train):,} and {len(splits.eval):,} prepared rows, {form}.",
         *tokenizer,
         "- `model/`: the trained model, once the script has run.",

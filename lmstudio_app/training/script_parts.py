@@ -21,6 +21,8 @@ from lmstudio_app.assets import resource
 _BEGIN = "# --- script\n"
 _MARK = re.compile(r"\s*#: (if (?P<not>not )?(?P<name>\w+)|else|end)\n")
 _WIDTH = 120
+# the parts with which the sections of a script begin
+_HEADINGS = {"data": "data", "model": "model", "optimizer": "training"}
 
 
 class Expression(str):
@@ -81,14 +83,16 @@ def compose(
 ) -> str:
     """The script of these parts, in their order. ``replaced`` are names in the parts that stand for others."""
     parts = [read_part(name) for name in names]
+    headings = [f"# --- {_HEADINGS[name]}\n\n" if name in _HEADINGS else "" for name in names]
     bodies = [_rename(choose_lines(part.text, conditions), replaced).strip("\n") for part in parts]
     used = _names("\n".join(bodies))
     kept = _used_constants(constants, used)
     used |= {name for constant in kept.values() for name in _names(literal(constant.value))}
     imports = {(module, _rename(name, replaced)) for part in parts for module, name in part.imports}
     lines = [_assignment(name, constant) for name, constant in kept.items()]
-    head = f'"""{title}\n"""\n\n{_import_lines(imports, used)}\n\n' + "\n".join(lines)
-    return re.sub(r"\n{4,}", "\n\n\n", "\n\n".join([head, *map(_spaced, bodies)])).strip("\n") + "\n"
+    head = f'"""{title}\n"""\n\n{_import_lines(imports, used)}\n\n# --- the recipe\n\n' + "\n".join(lines)
+    text = "\n\n".join([head, *map(_spaced, headings, bodies)])
+    return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n") + "\n"
 
 
 def run_part(name: str, conditions: Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,11 +130,11 @@ def _used_constants(constants: Mapping[str, Constant], used: Iterable[str]) -> d
     return {name: constant for name, constant in constants.items() if name in wanted}
 
 
-def _spaced(body: str) -> str:
+def _spaced(heading: str, body: str) -> str:
     """Two empty lines around what begins or ends with a function, one between other parts."""
     last = ast.parse(body).body[-1]
-    before = "\n" if body.startswith(("def ", "@")) else ""
-    return before + body + ("\n" if isinstance(last, ast.FunctionDef) else "")
+    before = "\n" if not heading and body.startswith(("def ", "@")) else ""
+    return before + heading + body + ("\n" if isinstance(last, ast.FunctionDef) else "")
 
 
 _ALIASES = {"numpy": "np"}

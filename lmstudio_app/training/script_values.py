@@ -12,6 +12,7 @@ from lmstudio_app.models.card import read_card
 from lmstudio_app.models.languages import declared_languages, set_languages, source_token
 from lmstudio_app.models.loading import AUTO_CLASSES
 from lmstudio_app.models.names import hub_id
+from lmstudio_app.tasks.masked_head import head_path
 from lmstudio_app.tasks.seq2seq import declared_prefix
 from lmstudio_app.tasks.task import Task
 from lmstudio_app.tasks.writing import decoder_limit
@@ -28,7 +29,7 @@ _PARTS: Mapping[str, tuple[str, str, str]] = {
     "translation": ("encode_pairs", "collate_sequences", "loss_pairs"),
     "summarization": ("encode_pairs", "collate_sequences", "loss_pairs"),
     "question_answering": ("encode_questions", "collate_questions", "loss_model"),
-    "chat": ("encode_chats", "collate_sequences", "loss_next"),
+    "chat": ("encode_chats", "collate_sequences", "loss_answers"),
     "masked_lm": ("encode_masked", "collate_masked", "loss_masked"),
     "bert_pretraining": ("encode_pieces", "collate_pieces", "loss_pieces"),
     "causal_lm": ("encode_causal", "collate_causal", "loss_next"),
@@ -164,6 +165,7 @@ def _of_the_task(subject: Subject) -> set[str]:
         "summary": task == "summarization",
         "questions": task == "question_answering",
         "whole_words": getattr(options, "whole_words", False),
+        "has_head": _has_head(subject),
         "smoothing": bool(getattr(options, "label_smoothing", 0.0)),
     }
     if task in ("translation", "summarization"):
@@ -180,6 +182,13 @@ def _of_the_task(subject: Subject) -> set[str]:
     if getattr(options, "whole_words", False):
         found["marked_pieces"] = _marks_words(subject)
     return {key for key, holds in found.items() if holds}
+
+
+def _has_head(subject: Subject) -> bool:
+    """Is there a module that can be given the hidden states of some positions alone?"""
+    if subject.task.head == "causal-lm":
+        return subject.model.get_output_embeddings() is not None
+    return subject.task.head in ("masked-lm", "pretraining") and head_path(subject.model) is not None
 
 
 def _marks_words(subject: Subject) -> bool:
@@ -303,6 +312,8 @@ def _option_constants(subject: Subject) -> dict[str, Constant]:
         for name in ("LABEL_SMOOTHING", "MLM_PROBABILITY", "STRIDE")
         if hasattr(options, name.lower())
     }
+    if task in ("masked_lm", "bert_pretraining"):
+        constants["HEAD"] = Constant(head_path(subject.model))
     if task in ("translation", "summarization"):
         constants["SOURCE_PREFIX"] = Constant(source_prefix(subject))
         constants["MAX_TARGET_LENGTH"] = Constant(min(options.max_target_length, decoder_limit(config)))

@@ -208,7 +208,8 @@ def test_a_script_trains_as_the_app_does(outcomes: dict[str, Outcome], name: str
 
 
 def test_most_scripts_give_the_very_same_digits(outcomes: dict[str, Outcome]) -> None:
-    names = [name for name in outcomes if name.startswith(("sentiment", "pairs", "other", "questions", "causal"))]
+    """All but those of encoder-decoders, whose loss the app computes in less memory, rounded elsewhere."""
+    names = [name for name, case in CASES.items() if case.task not in ("translation", "summarization")]
     for name in names:
         assert [f"{loss:.6f}" for loss in outcomes[name].losses] == [f"{loss:.6f}" for loss in outcomes[name].printed]
 
@@ -228,9 +229,11 @@ def test_scripts_are_tidy(outcomes: dict[str, Outcome], tmp_path: Path) -> None:
         (tmp_path / f"{name.replace('-', '_')}.py").write_text(text, encoding="utf-8")
         assert "import lmstudio_app" not in text
         assert "#: " not in text
-        assert "# ---" not in text
+        assert [line for line in text.splitlines() if line.startswith("# ---")] == [
+            "# --- the recipe", "# --- data", "# --- model", "# --- training",
+        ]  # fmt: skip
         lines = [line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
-        assert len(lines) < (200 if name == "pretraining" else 175), name
+        assert len(lines) < (205 if name == "pretraining" else 175), name
         tree = ast.parse(text)
         names = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
         names += [node.targets[0].id for node in tree.body
