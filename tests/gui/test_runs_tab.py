@@ -402,7 +402,10 @@ def test_a_training_outlives_its_window_and_the_next_one_attaches_and_steers_it(
     qtbot.mouseClick(page.attached.buttons["let_go"], LEFT)
     qtbot.waitUntil(lambda: page._handle is None, timeout=20_000)
     assert is_running(run.folder)
-    again = page.follow(run.folder, run.task)
+    qtbot.waitUntil(lambda: not second.services.query_runner.busy, timeout=20_000)
+    assert page._handle is None  # it shows the run, but watches it only when it is chosen
+    page.view.select_run(run.folder)
+    again = page._handle
     assert again is not None
     qtbot.waitUntil(lambda: page.attached.isVisible() and len(page.view.curves.steps) > held, timeout=20_000)
     with qtbot.waitSignal(again.finished, timeout=60_000):

@@ -61,6 +61,7 @@ class TrainTab(QWidget):
         self._remote: TrainingRemote | None = None  # of the training that runs
         self._sweep: SweepRun | None = None  # the one that runs here
         self._is_next_trial = False
+        self._is_selecting = False  # the newest run, which nobody has asked to watch
         self._live: RunCurves | None = None
         self._runs: list[RunSummary] = []
         self._select_newest = False
@@ -460,12 +461,17 @@ class TrainTab(QWidget):
         self._runs = runs
         self.view.show_runs(runs, live=self._handle is not None)
         if self._select_newest and self._handle is None and runs:
+            self._is_selecting = True
             self.view.select_run(runs[0].folder)
+            self._is_selecting = False
 
     def _on_run_chosen(self, run: RunSummary | None) -> None:
         if run is None:
             if self._live is not None:
                 self.view.show_run(self._live, None, live=True)
+            return
+        if run.state == "running" and self._handle is None and not self._is_selecting:
+            self.follow(run.folder, run.task)
             return
         handle = self._services.query_runner.start(read_curves, run.folder, title=self.tr("Reading a run"))
         handle.succeeded.connect(lambda curves: self._on_curves_read(run, curves))
