@@ -172,9 +172,12 @@ def _assignment(name: str, constant: Constant) -> str:
 
 
 def literal(value: Any, *, broken: bool = False, indent: int = 0) -> str:
-    """``value`` as Python, laid out as ruff does it; ``broken``: the outermost brackets over several lines."""
+    """``value`` as Python, laid out as ruff does it; ``broken``: over several lines."""
     if isinstance(value, Expression):
         return str(value)
+    if isinstance(value, str) and broken:
+        pieces = [value[at : at + _WIDTH - 20] for at in range(0, len(value), _WIDTH - 20)]
+        return "\n".join(["(", *(f"{' ' * (indent + 4)}{literal(piece)}" for piece in pieces), " " * indent + ")"])
     if isinstance(value, str):
         return repr(value) if '"' in value and "'" not in value else json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
