@@ -4,6 +4,9 @@ import torch
 from script import ADAM_BETA2, LAYER_DECAY, LEARNING_RATE, STAGES, TRAINED, WEIGHT_DECAY, model, train_only
 
 # --- script
+#: if frozen
+train_only(TRAINED)
+#: end
 # AdamW (Loshchilov and Hutter 2019); what has one dimension, biases and norms, does not decay
 #: if stages
 # each stage learns LAYER_DECAY times as fast as the one above it (Howard and Ruder 2018, discriminative fine-tuning)
@@ -17,9 +20,6 @@ for stage, paths in enumerate(STAGES):
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0, "rate": rate},
     ]
 #: else
-#: if frozen
-train_only(TRAINED)
-#: end
 parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 groups = [
     {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": WEIGHT_DECAY},
