@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data.batching import pad_features
 from lmstudio_app.errors import UserError
 from lmstudio_app.options import option
-from lmstudio_app.tasks.documents import DOCUMENTS, by_document, split_sentences, token_ids
+from lmstudio_app.tasks.documents import by_document, split_sentences, token_ids
 from lmstudio_app.tasks.fill_mask import FILL_MASK
 from lmstudio_app.tasks.masked_head import MaskedTokens, masked_tokens
-from lmstudio_app.tasks.masked_lm import MaskedMetrics
+from lmstudio_app.tasks.masked_lm import MASKED_LM, MaskedMetrics
 from lmstudio_app.tasks.masking import MaskingOptions, mask_batch, pieces_of
 from lmstudio_app.tasks.next_sentence import NEXT_SENTENCE
 from lmstudio_app.tasks.sentence_pairs import SPECIAL, Piece, cut_pieces, draw_pair
-from lmstudio_app.tasks.task import Evaluation, Features, Inputs, Rows, Setup, Task, count_rows
+from lmstudio_app.tasks.task import Evaluation, Features, Inputs, Rows, Setup, count_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,7 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Both losses and accuracies. ``nsp_majority`` is the accuracy of always giving the commoner answer."""
     masked = MaskedMetrics(evaluation.setup.tokenizer)
     total, right, follows, count = 0.0, 0, 0, 0
-    for inputs in evaluation.batches():
+    for inputs, _ in evaluation.batches():
         evaluation.ctx.check()
         found, logits, next_sentence = _losses(evaluation.model, inputs)
         masked.add(inputs, found)
@@ -145,15 +146,12 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     return metrics, {"samples": masked.samples}
 
 
-BERT_PRETRAINING = Task(
+BERT_PRETRAINING = dataclasses.replace(
+    MASKED_LM,
     name="bert_pretraining",
     title="BERT pretraining",
     help="Pretrain on plain text as BERT: guess hidden words, and whether one text follows another.",
-    group="Pretraining",
-    columns=(DOCUMENTS,),
     head="pretraining",
-    main_metric="loss",
-    greater_is_better=False,
     encode=encode,
     collate=collate,
     evaluate=evaluate,
@@ -161,6 +159,4 @@ BERT_PRETRAINING = Task(
     items=count_rows,
     predictions=(FILL_MASK, NEXT_SENTENCE),
     options=PretrainingOptions,
-    families=("bert",),
-    recommended={"training.learning_rate": 5e-4, "training.epochs": 10.0, "architecture.tokenizer.lowercase": True},
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import pad_features
 from lmstudio_app.errors import UserError
+from lmstudio_app.tasks.cross_entropy import perplexity
 from lmstudio_app.tasks.documents import DOCUMENTS, by_document, frame, token_ids
+from lmstudio_app.tasks.labelled_loss import count_targets, labelled_logits, labelled_loss
 from lmstudio_app.tasks.next_token import NEXT_TOKEN
 from lmstudio_app.tasks.task import IGNORED, Evaluation, Features, Inputs, Rows, Setup, Task
 
@@ -58,44 +59,22 @@ def collate(
     return batch
 
 
-def loss(model: Any, inputs: Inputs) -> torch.Tensor:
-    """The mean cross-entropy of every token given those before it."""
-    return _cross_entropy(model(**_without_labels(inputs)).logits, inputs["labels"])
-
-
-def _without_labels(inputs: Inputs) -> dict[str, torch.Tensor]:
-    return {name: tensor for name, tensor in inputs.items() if name not in ("labels", "rows")}
-
-
-def _cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """As the models compute it themselves; some of them log a line about their settings when they do."""
-    from torch.nn import functional
-
-    return functional.cross_entropy(logits[:, :-1].flatten(0, 1).float(), labels[:, 1:].flatten(), ignore_index=IGNORED)
-
-
-def count_targets(inputs: Inputs) -> int:
-    """Tokens with one before them: what the loss is a mean over."""
-    return int((inputs["labels"][:, 1:] != IGNORED).sum())
-
-
 def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Loss, the share of tokens that are guessed exactly, and perplexity = exp(loss)."""
+    from torch.nn import functional
+
     total, right, count = 0.0, 0, 0
     samples: list[dict[str, str]] = []
-    for inputs in evaluation.batches():
+    for inputs, _ in evaluation.batches():
         evaluation.ctx.check()
-        logits = evaluation.model(**_without_labels(inputs)).logits
-        targets = inputs["labels"][:, 1:]
-        counts = targets != IGNORED
-        items = int(counts.sum())
-        total += float(_cross_entropy(logits, inputs["labels"])) * items
-        right += int(((logits[:, :-1].argmax(-1) == targets) & counts).sum())
-        count += items
+        logits, targets = labelled_logits(evaluation.model, inputs)
+        total += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        right += int((logits.argmax(-1) == targets).sum())
+        count += len(targets)
         if not samples:
             samples = _samples(evaluation, inputs)
     mean = total / max(1, count)
-    metrics = {"loss": mean, "accuracy": right / max(1, count), "perplexity": math.exp(min(mean, 700.0))}
+    metrics = {"loss": mean, "accuracy": right / max(1, count), "perplexity": perplexity(mean)}
     return metrics, {"samples": samples}
 
 
@@ -131,7 +110,7 @@ CAUSAL_LM = Task(
     encode=encode,
     collate=collate,
     evaluate=evaluate,
-    loss=loss,
+    loss=labelled_loss,
     items=count_targets,
     predictions=(NEXT_TOKEN,),
     families=("gpt2", "llama"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from lmstudio_app.tasks.chat_templates import (
     fit_chat,
     prepare_messages,
 )
+from lmstudio_app.tasks.cross_entropy import perplexity
 from lmstudio_app.tasks.labelled_loss import count_targets, labelled_loss
 from lmstudio_app.tasks.replying import CHAT_REPLY, MESSAGES, ReplyOptions, write_replies
 from lmstudio_app.tasks.task import IGNORED, Evaluation, Features, Rows, Setup, Task
@@ -121,27 +121,23 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Loss of a learned token, its perplexity, and sample replies of some rows."""
     total: Any = 0.0
     count = 0
-    for batch in evaluation.batches():
+    for inputs, _ in evaluation.batches():
         evaluation.ctx.check()
-        inputs = {name: tensor for name, tensor in batch.items() if name != "rows"}
         items = count_targets(inputs)
         total = total + labelled_loss(evaluation.model, inputs).double() * items
         count += items
     loss = float(total) / count
-    return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}, {"samples": _sample_replies(evaluation)}
+    return {"loss": loss, "perplexity": perplexity(loss)}, {"samples": _sample_replies(evaluation)}
 
 
 def _sample_replies(evaluation: Evaluation) -> list[dict[str, str]]:
     """Greedy replies for some conversations without their last answer; the same ones in every evaluation."""
-    import numpy as np
-
-    setup, rows = evaluation.setup, evaluation.rows
+    setup = evaluation.setup
     options = ReplyOptions(max_new_tokens=setup.options.max_new_tokens)
-    wanted = min(setup.options.generate_rows, len(rows))
     room = max(setup.max_length - options.max_new_tokens, setup.max_length // 2)
     samples, prompts = [], []
-    for row in np.unique(np.linspace(0, len(rows) - 1, wanted).round().astype(int)).tolist():
-        messages = prepare_messages(rows[row]["messages"], setup.options.system)
+    for row in evaluation.sample(setup.options.generate_rows):
+        messages = prepare_messages(evaluation.rows[row]["messages"], setup.options.system)
         last = max((index for index, m in enumerate(messages) if m["role"] == "assistant"), default=0)
         if not any(message["role"] != "system" for message in messages[:last]):
             continue  # there is no question before the answer

@@ -136,10 +136,10 @@ def collate(
 def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Metrics over the evaluation set, and as details the confusion matrix and the worst rows with their texts."""
     metrics = ClassificationMetrics(evaluation.setup.labels)
-    for batch in evaluation.batches():
+    for inputs, rows in evaluation.batches():
         evaluation.ctx.check()
-        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "rows")}
-        metrics.add(batch, evaluation.model(**inputs).logits)
+        labels = inputs.pop("labels")
+        metrics.add(evaluation.model(**inputs).logits, labels, rows)
     values, details = metrics.compute()
     for example in details["worst"]:
         example["text"] = evaluation.rows[example["row"]]["text"]
@@ -155,11 +155,11 @@ class ClassificationMetrics:
         self._labels: list[np.ndarray] = []
         self._rows: list[np.ndarray] = []
 
-    def add(self, batch: Mapping[str, torch.Tensor], logits: torch.Tensor) -> None:
-        """``logits`` is ``[batch, classes]``; ``batch["rows"]`` holds the row numbers in the evaluation set."""
+    def add(self, logits: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> None:
+        """``logits`` ``[batch, classes]``; ``labels``, ``rows`` (in the evaluation set) ``[batch]``."""
         self._probabilities.append(logits.float().softmax(-1).cpu().numpy())
-        self._labels.append(batch["labels"].cpu().numpy())
-        self._rows.append(batch["rows"].cpu().numpy())
+        self._labels.append(labels.cpu().numpy())
+        self._rows.append(rows.cpu().numpy())
 
     def compute(self) -> tuple[dict[str, float], dict[str, Any]]:
         import numpy as np

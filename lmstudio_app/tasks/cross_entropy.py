@@ -1,8 +1,9 @@
-"""Cross-entropy over a large vocabulary in the memory of its logits alone."""
+"""Cross-entropy over a large vocabulary in the memory of its logits alone, and the perplexity that it comes to."""
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.tasks.task import IGNORED
@@ -21,6 +22,11 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: torch.T
     three times their memory, and for a small model with a large vocabulary they are most of it.
     """
     return _function().apply(logits.float(), labels, smoothing)  # type: ignore[no-any-return]
+
+
+def perplexity(loss: float) -> float:
+    """exp of a mean cross-entropy, cut off where floats end."""
+    return math.exp(min(loss, 700.0))
 
 
 @functools.cache

@@ -11,12 +11,19 @@ if TYPE_CHECKING:
 
 
 def labelled_loss(model: Any, inputs: Inputs) -> torch.Tensor:
-    """-log P(label | the tokens before it), a mean over the labels that are not :data:`IGNORED`.
+    """-log P(label | the tokens before it), a mean over the labels that count. It equals the model's own loss."""
+    from torch.nn import functional
 
-    ``labels`` are ``[batch, tokens]`` in the place of the token they name; those of the first token are never counted.
-    It equals the model's own loss. But the logits, which have a number for every token of the vocabulary and are most
-    of the memory of a small model, are made only where a label counts: the last layer is handed the hidden states of
-    these positions, within the model's own ``forward``.
+    return functional.cross_entropy(*labelled_logits(model, inputs))
+
+
+def labelled_logits(model: Any, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
+    """What predicts the labels that count, and these labels: float32 ``[count, vocabulary]`` and int64 ``[count]``.
+
+    ``labels`` of the inputs are ``[batch, tokens]`` in the place of the token they name; those that are
+    :data:`IGNORED` and those of the first token do not count. The logits, which have a number for every token of the
+    vocabulary and are most of the memory of a small model, are made only where a label counts: the last layer is
+    handed the hidden states of these positions, within the model's own ``forward``.
     """
     import torch
 
@@ -43,7 +50,7 @@ def labelled_loss(model: Any, inputs: Inputs) -> torch.Tensor:
             handle.remove()
     if logits.ndim == 3:  # this model does not call its last layer as a module
         logits = logits[kept]
-    return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][counts])
+    return logits.float(), labels[:, 1:][counts]
 
 
 def count_targets(inputs: Inputs) -> int:

@@ -54,7 +54,7 @@ def masked_tokens(model: Any, inputs: Inputs) -> MaskedTokens:
     """
     labels = inputs["labels"]
     is_masked = labels != IGNORED
-    others = {name: tensor for name, tensor in inputs.items() if name not in ("labels", "rows")}
+    others = {name: tensor for name, tensor in inputs.items() if name != "labels"}
     with _gathered(model, is_masked):
         output = model(**others)
     logits = output.prediction_logits if "prediction_logits" in output else output.logits

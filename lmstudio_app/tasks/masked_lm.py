@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import pad_features
+from lmstudio_app.tasks.cross_entropy import perplexity
 from lmstudio_app.tasks.documents import DOCUMENTS, by_document, even_blocks, frame, token_ids
 from lmstudio_app.tasks.fill_mask import FILL_MASK
 from lmstudio_app.tasks.masked_head import MaskedTokens, masked_tokens
@@ -96,13 +96,13 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     probability of a text, so it compares with other masked models only.
     """
     found = MaskedMetrics(evaluation.setup.tokenizer)
-    for inputs in evaluation.batches():
+    for inputs, _ in evaluation.batches():
         evaluation.ctx.check()
         found.add(inputs, masked_tokens(evaluation.model, inputs))
     metrics = {
         "loss": found.loss,
         "mlm_accuracy": found.accuracy,
-        "pseudo_perplexity": math.exp(min(found.loss, 700.0)),
+        "pseudo_perplexity": perplexity(found.loss),
     }
     return metrics, {"samples": found.samples}
 

@@ -116,14 +116,14 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     place = np.zeros((count, 3), dtype=np.int64)  # number of the window, first and last token
     is_read = np.zeros(count, dtype=bool)
     losses = windows = 0.0
-    for batch in evaluation.batches():
+    for inputs, rows in evaluation.batches():
         evaluation.ctx.check()
-        output = _read(evaluation.model, batch)
-        losses += float(output.loss) * len(batch["rows"])
-        windows += len(batch["rows"])
-        spans = best_spans(output.start_logits, output.end_logits, batch, options.max_answer_length, 1)
-        numbers = batch["number"].tolist()
-        for index, row in enumerate(batch["rows"].tolist()):
+        output = _read(evaluation.model, inputs)
+        losses += float(output.loss) * len(rows)
+        windows += len(rows)
+        spans = best_spans(output.start_logits, output.end_logits, inputs, options.max_answer_length, 1)
+        numbers = inputs["number"].tolist()
+        for index, row in enumerate(rows.tolist()):
             is_read[row] = True
             best["nowhere"][row] = min(best["nowhere"][row], spans.nowhere[index])
             if spans.scores[index, 0] > best["score"][row]:

@@ -13,16 +13,15 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.generation import DecodingOptions
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.options import check_options, option
-from lmstudio_app.tasks.cross_entropy import cross_entropy
+from lmstudio_app.tasks.cross_entropy import cross_entropy, perplexity
 from lmstudio_app.tasks.outputs import Text
 from lmstudio_app.tasks.streaming import longest_text, read_ahead, row_text
-from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Setup
+from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Rows, Setup
 from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts, require_writer
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
-    from datasets import Dataset
 
     from lmstudio_app.models.loading import LoadedModel
 
@@ -138,22 +137,47 @@ def _shift_right(model: Any, labels: torch.Tensor) -> torch.Tensor:
     return shifted
 
 
-def reading_metrics(evaluation: Evaluation) -> dict[str, float]:
-    """``loss``, the mean cross-entropy of a target token given the right ones before it, and its ``perplexity``."""
-    import torch
+def evaluate_pairs(
+    evaluation: Evaluation,
+    columns: tuple[str, str],
+    make_prompts: Callable[[Rows], list[Prompt]],
+    score: Callable[[Sequence[str], Sequence[str], Rows], dict[str, float]],
+    *,
+    longest_ratio: float = 0.0,
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Loss and perplexity over all rows; scores and samples of what the model writes for ``generate_rows`` of them.
 
+    ``columns`` are those with the texts and with what is to be written for them. ``score`` gets the texts that were
+    written, those that should have been, and their rows.
+    """
+    options, ctx = evaluation.setup.options, evaluation.ctx
+    metrics = _reading_metrics(evaluation)
+    rows: Rows = evaluation.rows.select(evaluation.sample(options.generate_rows))[:]
+    sources, references = (rows[name] for name in columns)
+    ctx.status("Writing {count} texts of the evaluation set", count=len(sources))
+    decoding = DecodingOptions(beams=options.beams, max_new_tokens=options.max_target_length)
+    outputs = generate_texts(evaluation.loaded, make_prompts(rows), ctx, decoding, longest_ratio=longest_ratio)
+    samples = [
+        {"input": source[:_SAMPLE_CHARACTERS], "reference": wanted[:_SAMPLE_CHARACTERS], "output": output}
+        for source, wanted, output in islice(zip(sources, references, outputs, strict=True), _SAMPLES)
+    ]
+    return metrics | score(outputs, references, rows), {"samples": samples}
+
+
+def _reading_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """``loss``, the mean cross-entropy of a target token given the right ones before it, and its ``perplexity``."""
     total: Any = 0.0
     count: Any = 0
-    for batch in evaluation.batches():
+    for inputs, _ in evaluation.batches():
         evaluation.ctx.check()
-        inputs = {name: tensor for name, tensor in batch.items() if name not in ("rows", "label_smoothing")}
+        inputs.pop("label_smoothing", None)  # the loss is to compare with trainings without it
         for part in _parts(inputs, evaluation.setup.model_config.vocab_size):
             items = (part["labels"] != IGNORED).sum()
             loss = evaluation.model(**part, use_cache=False).loss
             total = total + loss.float() * items  # read once at the end, so that a GPU need not wait
             count = count + items
-    mean = total / count
-    return {"loss": float(mean), "perplexity": float(torch.exp(mean))}
+    mean = float(total / count)
+    return {"loss": mean, "perplexity": perplexity(mean)}
 
 
 def _parts(inputs: Inputs, vocabulary: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -162,41 +186,6 @@ def _parts(inputs: Inputs, vocabulary: int) -> Iterator[dict[str, torch.Tensor]]
     size = max(1, _LOGITS // (width * vocabulary))
     for start in range(0, rows, size):
         yield {name: tensor[start : start + size] for name, tensor in inputs.items()}
-
-
-def evaluation_sample(rows: Dataset, count: int) -> dict[str, list[Any]]:
-    """``count`` rows, spread evenly over the whole set: the same ones in every evaluation."""
-    import numpy as np
-
-    chosen = np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))
-    columns: dict[str, list[Any]] = rows.select(chosen.tolist())[:]
-    return columns
-
-
-def written_metrics(
-    evaluation: Evaluation,
-    prompts: Sequence[Prompt],
-    sources: Sequence[str],
-    references: Sequence[str],
-    score: Callable[[Sequence[str], Sequence[str]], dict[str, float]],
-    *,
-    longest_ratio: float = 0.0,
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Scores of what the model writes for ``prompts``, and as details the first samples."""
-    options = evaluation.setup.options
-    evaluation.ctx.status("Writing {count} texts of the evaluation set", count=len(prompts))
-    outputs = generate_texts(
-        evaluation.loaded,
-        prompts,
-        evaluation.ctx,
-        DecodingOptions(beams=options.beams, max_new_tokens=options.max_target_length),
-        longest_ratio=longest_ratio,
-    )
-    samples = [
-        {"input": source[:_SAMPLE_CHARACTERS], "reference": wanted[:_SAMPLE_CHARACTERS], "output": output}
-        for source, wanted, output in islice(zip(sources, references, outputs, strict=True), _SAMPLES)
-    ]
-    return score(outputs, references), {"samples": samples}
 
 
 def write_rows(

@@ -16,12 +16,10 @@ from lmstudio_app.tasks.seq2seq import (
     declared_prefix,
     encode_sources,
     encode_targets,
-    evaluation_sample,
-    reading_metrics,
+    evaluate_pairs,
     smoothed_loss,
     trained_options,
     write_rows,
-    written_metrics,
 )
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, Rows, Setup, Task, count_labels
 from lmstudio_app.tasks.text_metrics import summary_scores
@@ -38,21 +36,24 @@ def _sources(tokenizer: Any, config: Any, prefix: str, texts: Sequence[str], max
 
 def encode(rows: Rows, setup: Setup) -> Features:
     """``input_ids`` of the documents and ``labels`` of the summaries."""
+    return {"input_ids": _training_sources(rows, setup), "labels": encode_targets(rows["summary"], setup)}
+
+
+def _training_sources(rows: Rows, setup: Setup) -> list[list[int]]:
     prefix = setup.options.source_prefix
-    sources = _sources(setup.tokenizer, setup.model_config, prefix, rows["document"], setup.max_length)
-    return {"input_ids": sources, "labels": encode_targets(rows["summary"], setup)}
+    return _sources(setup.tokenizer, setup.model_config, prefix, rows["document"], setup.max_length)
 
 
 def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Loss and perplexity over all rows; ROUGE and samples over ``generate_rows`` of them, spread evenly."""
-    setup = evaluation.setup
-    metrics = reading_metrics(evaluation)
-    rows = evaluation_sample(evaluation.rows, setup.options.generate_rows)
-    texts = rows["document"]
-    sources = _sources(setup.tokenizer, setup.model_config, setup.options.source_prefix, texts, setup.max_length)
-    prompts = [Prompt(ids) for ids in sources]
-    scores, details = written_metrics(evaluation, prompts, texts, rows["summary"], summary_scores)
-    return metrics | scores, details
+
+    def _prompts(rows: Rows) -> list[Prompt]:
+        return [Prompt(ids) for ids in _training_sources(rows, evaluation.setup)]
+
+    def _score(outputs: Sequence[str], references: Sequence[str], rows: Rows) -> dict[str, float]:
+        return summary_scores(outputs, references)
+
+    return evaluate_pairs(evaluation, ("document", "summary"), _prompts, _score)
 
 
 def summarize(

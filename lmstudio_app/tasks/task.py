@@ -63,16 +63,23 @@ class Evaluation:
 
     ``model`` is called as ``model(**inputs)`` (it may be wrapped for several processes); ``loaded`` has the plain one,
     for generation. Both are in eval mode, and gradients are off. ``rows`` is the evaluation set as the data has it.
-    ``batches()`` goes through it once, longest rows first: tensors on the device, and ``rows`` int64 ``[batch]`` on the
-    CPU, the row of ``rows`` that each example comes from.
+    ``batches()`` goes through it once, longest rows first: what ``collate`` made of them, on the device, and int64
+    ``[batch]`` on the CPU, the row of ``rows`` that each example comes from.
     """
 
     model: Any
     loaded: LoadedModel
     setup: Setup
     rows: Dataset
-    batches: Callable[[], Iterator[dict[str, torch.Tensor]]]
+    batches: Callable[[], Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]]
     ctx: JobContext
+
+    def sample(self, count: int) -> list[int]:
+        """``count`` of the rows, spread evenly over the whole set: the same ones in every evaluation."""
+        import numpy as np
+
+        found = np.linspace(0, len(self.rows) - 1, min(count, len(self.rows))).round().astype(int)
+        return [int(row) for row in np.unique(found)]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,10 @@ from lmstudio_app.tasks.seq2seq import (
     declared_prefix,
     encode_sources,
     encode_targets,
-    evaluation_sample,
-    reading_metrics,
+    evaluate_pairs,
     smoothed_loss,
     trained_options,
     write_rows,
-    written_metrics,
 )
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, Rows, Setup, Task, count_labels
 from lmstudio_app.tasks.text_metrics import translation_scores
@@ -169,19 +166,15 @@ def _training_direction(setup: Setup) -> _Direction:
 def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
     """Loss and perplexity over all rows; BLEU, chrF and samples over ``generate_rows`` of them, spread evenly."""
     setup = evaluation.setup
-    metrics = reading_metrics(evaluation)
-    rows = evaluation_sample(evaluation.rows, setup.options.generate_rows)
-    languages = row_languages(rows, setup.options)
-    prompts = _training_direction(setup).prompts(rows["source"], languages, setup.max_length)
-    scores, details = written_metrics(
-        evaluation,
-        prompts,
-        rows["source"],
-        rows["target"],
-        functools.partial(translation_scores, languages=languages),
-        longest_ratio=_LONGEST_RATIO,
-    )
-    return metrics | scores, details
+
+    def _prompts(rows: Rows) -> list[Prompt]:
+        languages = row_languages(rows, setup.options)
+        return _training_direction(setup).prompts(rows["source"], languages, setup.max_length)
+
+    def _score(outputs: Sequence[str], references: Sequence[str], rows: Rows) -> dict[str, float]:
+        return translation_scores(outputs, references, row_languages(rows, setup.options))
+
+    return evaluate_pairs(evaluation, ("source", "target"), _prompts, _score, longest_ratio=_LONGEST_RATIO)
 
 
 def translate(

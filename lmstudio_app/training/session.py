@@ -140,8 +140,8 @@ class Session:
         """Rows of a batch in an evaluation: without gradients four times the training's fit."""
         return max(1, self.config.batch_size * 4 // self.evaluation_parts)
 
-    def evaluation_batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        """The evaluation set by length, with ``rows``."""
+    def evaluation_batches(self) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
+        """The evaluation set by length: see :class:`lmstudio_app.tasks.task.Evaluation`."""
         import numpy as np
         import torch
 
@@ -150,9 +150,7 @@ class Session:
         for number, rows in enumerate(sorted_batches(self.eval_rows.lengths, self.evaluation_size, tokens)):
             # masks and the like are the same in every evaluation, so that two can be compared
             random = np.random.Generator(np.random.PCG64([self.config.seed, _EVALUATION, number]))
-            batch = self._batch(self.eval_rows, rows, random)
-            batch.inputs["rows"] = torch.from_numpy(self.eval_rows.rows[rows])
-            yield batch.inputs
+            yield self._batch(self.eval_rows, rows, random).inputs, torch.from_numpy(self.eval_rows.rows[rows])
 
     def _batch(self, source: EncodedRows, rows: np.ndarray, random: np.random.Generator) -> Batch:
         import numpy as np

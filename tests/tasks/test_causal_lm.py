@@ -14,7 +14,8 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.architectures import ArchitectureConfig, TokenizerConfig, create_model
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.models.tokenizers import train_tokenizer
-from lmstudio_app.tasks.causal_lm import collate, count_targets, encode, loss
+from lmstudio_app.tasks.causal_lm import collate, encode
+from lmstudio_app.tasks.labelled_loss import count_targets, labelled_loss
 from lmstudio_app.tasks.next_token import NEXT_TOKEN, NextTokenOptions
 from lmstudio_app.tasks.task import IGNORED, Setup
 from tests.tasks.pretraining import SENTENCES, interrupt, recipe, resume, run, write_documents
@@ -49,7 +50,7 @@ def test_the_loss_is_the_models_own_and_counts_its_targets(tokenizer: Any) -> No
         config = ArchitectureConfig(family=family, layers=1, heads=2, hidden_size=16, max_length=32)
         model = create_model(config, "causal-lm", tokenizer)
         with torch.inference_mode():
-            assert loss(model, batch).item() == pytest.approx(model(**batch).loss.item(), abs=1e-5)
+            assert labelled_loss(model, batch).item() == pytest.approx(model(**batch).loss.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

@@ -59,7 +59,7 @@ def test_metrics_follow_their_formulas() -> None:
     metrics = ClassificationMetrics(("a", "b", "c"))
     logits = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.7, 0.1]]))
     labels = torch.tensor([0, 1, 1, 0])
-    metrics.add({"labels": labels, "rows": torch.arange(4)}, logits)
+    metrics.add(logits, labels, torch.arange(4))
     values, details = metrics.compute()
     assert values["accuracy"] == 0.5
     # class a: TP 1, FP 1, FN 1; class b the same; class c is neither there nor predicted
