@@ -69,8 +69,9 @@ def draw_pair(
     """Segments A and B of piece ``index`` of a batch, and whether B follows A; in half of the cases it does.
 
     Another B comes from a piece of another document in the batch; where there is none, from one of the same document
-    that is no neighbour; where there is none either, A and B change places. It has about as many tokens as the true
-    one and ends with a sentence too, so that nothing but its content gives it away.
+    that is no neighbour; where there is none either, A and B change places. It is cut off its piece as a true one is,
+    at a sentence, and of all that the batch offers it is the nearest in length to the true one, so that nothing but its
+    content gives it away.
     """
     piece = pieces[index]
     begin, end = 0, piece.sentences
@@ -84,22 +85,29 @@ def draw_pair(
         others = [other for other in pieces if other.document != piece.document]
         others = others or [o for o in pieces if o.document == piece.document and abs(o.number - piece.number) > 1]
         if others:
-            other = others[int(random.integers(0, len(others)))]
-            second = _run_of(other, len(second), budget - len(first), random)
+            second = _end_of_one(others, len(second), random)
         else:
             first, second = second, first
     return *_fitted(first, second, budget), follows
 
 
-def _run_of(piece: Piece, wanted: int, room: int, random: np.random.Generator) -> np.ndarray:
-    """A run of whole sentences with as nearly ``wanted`` tokens as there is, beginning anywhere that leaves so many."""
+def _end_of_one(pieces: Sequence[Piece], wanted: int, random: np.random.Generator) -> np.ndarray:
+    """The last sentences of a piece, one or more but not all, with as nearly ``wanted`` tokens as there is.
+
+    Of equally near ones each has the chance with which it becomes a true B, 1 / (sentences - 1) for its piece's: else
+    a B out of many short sentences, and so its source, would be a hint.
+    """
     import numpy as np
 
-    starts = np.flatnonzero(piece.bounds[-1] - piece.bounds[:-1] >= wanted)
-    begin = int(starts[int(random.integers(0, len(starts)))]) if len(starts) else 0
-    sizes = piece.bounds[begin + 1 :] - piece.bounds[begin]
-    distance = np.abs(sizes - wanted) + np.where(sizes > room, piece.bounds[-1], 0)
-    return piece.part(begin, begin + 1 + int(distance.argmin()))
+    cuts = np.array([piece.sentences - 1 for piece in pieces])
+    sizes = np.concatenate([piece.bounds[-1] - piece.bounds[1:-1] for piece in pieces])
+    owners = np.repeat(np.arange(len(pieces)), cuts)
+    distance = np.abs(sizes - wanted)
+    nearest = np.flatnonzero(distance == distance.min())
+    # the largest of random numbers to the power 1 / weight (Efraimidis and Spirakis 2006)
+    lots = random.random(len(nearest)) ** cuts[owners[nearest]]
+    chosen = nearest[int(lots.argmax())]
+    return pieces[int(owners[chosen])].tokens[-int(sizes[chosen]) :]
 
 
 def _fitted(first: np.ndarray, second: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,5 @@
 """BERT pretraining, in the order of random numbers of lmstudio_app.tasks.sentence_pairs."""
 
-import numpy as np
 import torch
 from script import MAX_LENGTH, mask, pad, tokenizer
 
@@ -24,8 +23,7 @@ def draw_pair(piece, pieces, random):
         others = [other for other in pieces if other["document"] != piece["document"]]
         others = others or [other for other in pieces if abs(other["piece"] - piece["piece"]) > 1]
         if others:
-            other = others[int(random.integers(0, len(others)))]
-            second = draw_run(other["sentences"], len(second), room - len(first), random)
+            second = draw_end(others, len(second), random)
         else:
             first, second = second, first
     if len(first) + len(second) > room:  # A loses its beginning and B its end
@@ -34,14 +32,13 @@ def draw_pair(piece, pieces, random):
     return first, second, follows
 
 
-def draw_run(sentences, wanted, room, random):
-    """Whole sentences of another document with as nearly ``wanted`` tokens as there is, so that no length tells."""
-    bounds = np.cumsum([0, *map(len, sentences)])
-    starts = np.flatnonzero(bounds[-1] - bounds[:-1] >= wanted)
-    begin = int(starts[int(random.integers(0, len(starts)))]) if len(starts) else 0
-    sizes = bounds[begin + 1 :] - bounds[begin]
-    distance = np.abs(sizes - wanted) + np.where(sizes > room, bounds[-1], 0)
-    return join(sentences[begin : begin + 1 + int(distance.argmin())])
+def draw_end(others, wanted, random):
+    """Last sentences of another text with as nearly ``wanted`` tokens as there is, so that no length tells."""
+    ends = [(join(s[cut:]), len(s) - 1) for s in (o["sentences"] for o in others) for cut in range(1, len(s))]
+    nearest = min(abs(len(end) - wanted) for end, _ in ends)
+    ends = [(end, cuts) for end, cuts in ends if abs(len(end) - wanted) == nearest]
+    lots = random.random(len(ends)) ** [cuts for _, cuts in ends]  # each as likely as it is to be a true one
+    return ends[int(lots.argmax())][0]
 
 
 def collate(pieces, random):

@@ -100,13 +100,13 @@ def test_what_gives_no_pairs_is_told(tmp_path: Path) -> None:
 
 def test_a_new_model_learns_words_and_pairs(tmp_path: Path) -> None:
     data = write_documents(tmp_path / "text.txt", 90, 6)
-    values = {"epochs": 10, "dropout": 0.0, "learning_rate": 5e-3, "evaluate_every": 90}
+    values = {"epochs": 20, "dropout": 0.0, "learning_rate": 3e-3, "evaluate_every": 180}
     result, _, evaluations = run(recipe("bert_pretraining", data, **values), tmp_path / "run")
     last = evaluations[-1]
     assert last["loss"] == pytest.approx(last["mlm_loss"] + last["nsp_loss"])
     assert last["mlm_accuracy"] > 0.8
     assert 0.5 <= last["nsp_majority"] < 0.65
-    assert last["nsp_accuracy"] > 0.7  # a third of the wrong pairs say the same sentence, and cannot be told
+    assert last["nsp_accuracy"] > 0.8  # a third of the wrong pairs say the same sentence, and cannot be told
     loaded = load_model(LoadRequest(str(result.model_folder), device="cpu"), JobContext())
     assert loaded.head == "pretraining"
     twice = [f"{sentence} {sentence}" for sentence in SENTENCES]

@@ -62,20 +62,36 @@ def test_half_of_the_pairs_are_true_and_what_they_are_is_right() -> None:
     assert counts[True] / sum(counts.values()) == pytest.approx(0.5, abs=0.02)
 
 
-def test_length_gives_nothing_away() -> None:
-    pieces, random = some_pieces(40), generator()
-    lengths: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
-    for _ in range(50):
+def test_form_gives_nothing_away() -> None:
+    """Two sources, one of short sentences: neither lengths, nor the last token, nor the source of B tells."""
+    random, pieces = np.random.default_rng(5), []
+    for number in range(64):
+        lengths: list[int] = []
+        while sum(lengths) < 50:
+            lengths.append(int(random.integers(3, 8) if number % 2 else random.integers(10, 25)))
+        pieces.append(make_piece(number, 0, lengths[:-1] if len(lengths) > 2 else lengths))
+    random, seen = generator(), []
+    for _ in range(60):
         for index in range(len(pieces)):
             first, second, follows = draw_pair(index, pieces, 60, random)
-            lengths[follows].append((len(second), len(first) + len(second)))
-    true, false = np.array(lengths[True]), np.array(lengths[False])
-    assert abs(true.mean(0) - false.mean(0)).max() < 1.5  # tokens
-    # the best single threshold on either length tells hardly better than a coin
-    for column in (0, 1):
-        for threshold in range(60):
-            share = ((true[:, column] > threshold).mean() + (false[:, column] <= threshold).mean()) / 2
-            assert abs(share - 0.5) < 0.06
+            document, place = divmod(int(second[-1]), 10_000)
+            ends = place + 1 in pieces[document].bounds
+            seen.append((follows, len(second), len(first) + len(second), ends, document % 2))
+    follows, *columns = np.array(seen).T
+    is_true = follows == 1
+    *forms, source = columns
+    assert abs(source[is_true].mean() - source[~is_true].mean()) < 0.1
+    for column in forms:
+        assert abs(column[is_true].mean() - column[~is_true].mean()) < 0.05 * column.std() + 0.01
+        # the best single threshold tells hardly better than a coin
+        for threshold in np.unique(column):
+            share = ((column[is_true] > threshold).mean() + (column[~is_true] <= threshold).mean()) / 2
+            assert abs(share - 0.5) < 0.03
+    # nor does the sum of both lengths where the length of B is known, as the nearest run of the batch is taken
+    for length in range(5, 45, 5):
+        near = columns[0] // 5 == length // 5
+        sums = columns[1][near]
+        assert abs(sums[is_true[near]].mean() - sums[~is_true[near]].mean()) < 2.5  # tokens
 
 
 def test_pairs_are_drawn_anew_and_depend_on_the_generator_alone() -> None:
