@@ -23,7 +23,7 @@ from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.menus import WindowMenus
 from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.run_queries import find_running
-from lmstudio_app.gui.run_texts import run_title
+from lmstudio_app.gui.run_texts import dated_title
 from lmstudio_app.gui.runs_wiring import RunsWiring
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import model_title
@@ -153,7 +153,7 @@ class MainWindow(QMainWindow):
     def _on_running_found(self, run: Any) -> None:
         if run is not None and not self.services.training_runner.busy and not self._closed:
             self._offered = run
-            self.running_bar.set_text(self.tr("A training is running: {name}").format(name=run_title(run)))
+            self.running_bar.set_text(self.tr("A training is running: {name}").format(name=dated_title(run)))
 
     def _on_running_chosen(self, choice: str) -> None:
         self.running_bar.set_text("")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 32
 READ_AHEAD = 512  # rows of a file in memory at once
 EXPORTS = (".csv", ".jsonl")
+CLASSIFIERS = ("sentiment", "classification")  # tasks whose models choose a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,12 +171,13 @@ def export_predictions(request: ExportRequest, ctx: JobContext) -> Path:
 
 
 def recent_classifiers(limit: int, ctx: JobContext) -> list[tuple[str, Path]]:
-    """Name and model folder of the newest trainings that left a classifier."""
+    """Title and model folder of the newest trainings that left a classifier."""
+    from lmstudio_app.gui.run_texts import dated_title
     from lmstudio_app.training.runs import list_runs
 
     found = [
-        (run.name, folder)
+        (dated_title(run), folder)
         for run in sorted(list_runs(), key=lambda run: -run.started)
-        if run.task == "sentiment" and (folder := run.model_folder) is not None
+        if run.task in CLASSIFIERS and (folder := run.model_folder) is not None
     ]
     return found[:limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,13 @@ from PySide6.QtCore import QCoreApplication, QDateTime, QLocale
 from PySide6.QtGui import QColor, QPalette
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.data_sources import source_title
 from lmstudio_app.gui.widgets.number_edit import format_number
 from lmstudio_app.gui.widgets.task_chooser import task_text
+from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.tasks import TASKS
+from lmstudio_app.training.history import search_runs
+from lmstudio_app.training.summaries import FINAL
 
 if TYPE_CHECKING:
     from lmstudio_app.training.runs import RunSummary
@@ -46,8 +51,19 @@ def state_colour(state: str, palette: QPalette) -> QColor:
 
 
 def run_title(run: RunSummary) -> str:
-    """The title that a person gave it, else the name of its folder."""
-    return run.title or run.name
+    """The title that a person gave it, else what its trained model is called: ``MiniLM-L6 encoder · Sentiment``."""
+    if run.title:
+        return run.title
+    title = QCoreApplication.translate("runs", "{model} · {task}")
+    return title.format(model=model_name(run), task=task_title(run.task))
+
+
+def dated_title(run: RunSummary) -> str:
+    """A title that no other run has: one that a person gave it, else with the moment when it began."""
+    if run.title:
+        return run.title
+    title = QCoreApplication.translate("runs", "{title}, {moment}")
+    return title.format(title=run_title(run), moment=moment_text(run.started))
 
 
 def task_title(name: str) -> str:
@@ -55,11 +71,27 @@ def task_title(name: str) -> str:
 
 
 def model_name(run: RunSummary) -> str:
-    return Path(run.model).name or run.model
+    """What it began with: as the Model page calls it, or the run that left it."""
+    entry = load_catalog().get(run.model)
+    if entry is not None:
+        return entry.title
+    path = Path(run.model)
+    return (path.parent.name if path.name == FINAL else path.name) or run.model
 
 
 def data_name(run: RunSummary) -> str:
-    return ", ".join(Path(part).name for part in run.data.split(", "))
+    """What it learned from, as the Data page calls it."""
+    return ", ".join(source_title(part) for part in run.data.split(", "))
+
+
+def matching_runs(runs: Sequence[RunSummary], text: str) -> list[RunSummary]:
+    """The runs in which every word is found: in what :func:`search_runs` looks at, or in what is shown of it."""
+    found = []
+    for run in runs:
+        shown = "\n".join((run_title(run), model_name(run), data_name(run), task_title(run.task))).casefold()
+        if search_runs([run], " ".join(word for word in text.casefold().split() if word not in shown)):
+            found.append(run)
+    return found
 
 
 def moment_text(seconds: float) -> str:

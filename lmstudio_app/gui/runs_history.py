@@ -35,13 +35,12 @@ from lmstudio_app.gui.run_queries import (
     read_recipe_values,
     trash_runs,
 )
-from lmstudio_app.gui.run_texts import STATES, run_title, state_text, task_title
+from lmstudio_app.gui.run_texts import STATES, dated_title, matching_runs, state_text, task_title
 from lmstudio_app.gui.text import error_texts, number_text, status_text
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.runs_table import RunsTable
 from lmstudio_app.jobs import Job, JobContext
 from lmstudio_app.settings import Settings
-from lmstudio_app.training.history import search_runs
 
 if TYPE_CHECKING:
     from lmstudio_app.events import Event
@@ -251,7 +250,7 @@ class RunsHistory(QWidget):
         self._search_timer.stop()
         task, state = self.task_box.currentData(), self.state_box.currentData()
         runs = [run for run in self.runs if task in ("", run.task) and state in ("", run.state)]
-        runs = search_runs(runs, self.search.text()) if self.search.text().strip() else runs
+        runs = matching_runs(runs, self.search.text()) if self.search.text().strip() else runs
         self.table.set_runs(runs)
         if self._wanted and (known := [path for path in self._wanted if self.table.rows.row_of(path) >= 0]):
             self._wanted = ()
@@ -404,7 +403,7 @@ class RunsHistory(QWidget):
         if not runs:
             return
         if len(runs) == 1:
-            question = self.tr("Move the run {name} to the trash?").format(name=run_title(runs[0]))
+            question = self.tr("Move the run {name} to the trash?").format(name=dated_title(runs[0]))
         else:
             question = self.tr("Move {count} runs to the trash?").format(count=number_text(len(runs)))
         self.question = dialogs.ask(

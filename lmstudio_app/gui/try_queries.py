@@ -123,22 +123,22 @@ def _texts(inputs: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model that was trained here; ``title`` is the one that a person gave its run, or empty."""
+    """A model that was trained here; ``title`` is what its run is called."""
 
     task: str
     title: str
-    data: str
     folder: Path
 
 
 def newest_trained(limit: int, ctx: JobContext) -> list[Trained]:
     """The newest trained model of each task, the newest first."""
+    from lmstudio_app.gui.run_texts import dated_title
     from lmstudio_app.training.summaries import list_runs
 
     found: dict[str, Trained] = {}
     for run in sorted(list_runs(ctx=ctx), key=lambda run: -run.started):
         if run.task not in found and (folder := run.model_folder) is not None:
-            found[run.task] = Trained(run.task, run.title, run.data, folder)
+            found[run.task] = Trained(run.task, dated_title(run), folder)
         if len(found) == limit:
             break
     return list(found.values())

@@ -13,6 +13,7 @@ from lmstudio_app.options import check_options, option
 
 FAMILIES = ("bert", "gpt2", "llama", "marian")
 TOKENIZERS = ("auto", "wordpiece", "unigram", "bpe")
+_FAMILY_TITLES = {"bert": "BERT", "gpt2": "GPT-2", "llama": "Llama", "marian": "Marian"}
 _USUAL_TOKENIZER = {"bert": "wordpiece", "gpt2": "bpe", "llama": "bpe", "marian": "unigram"}
 # head -> the families that can be made with it
 FAMILIES_BY_HEAD: Mapping[str, tuple[str, ...]] = {
@@ -114,11 +115,19 @@ class ArchitectureConfig:
 
     @property
     def title(self) -> str:
-        return f"new {self.family}, {self.layers} layers"
+        return new_model_title(self.family, self.layers)
 
     @property
     def feed_forward_size(self) -> int:
         return self.feed_forward or 4 * self.hidden_size
+
+
+def new_model_title(family: str, layers: int | None = None) -> str:
+    """What people call a model that begins with random weights: ``New BERT, 4 layers``."""
+    name = f"New {_FAMILY_TITLES.get(family, family)}"
+    if layers is None:
+        return name
+    return f"{name}, 1 layer" if layers == 1 else f"{name}, {layers} layers"
 
 
 @dataclass(frozen=True)

@@ -30,26 +30,14 @@ from lmstudio_app.training.checkpoints import (
 from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_best
 from lmstudio_app.training.memory import BatchTooLarge, NoRoom, make_room, noticing
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
-from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.runs import ADAPTER, RunFolder, create_run, reopen_run
+from lmstudio_app.training.runs import ADAPTER, RunFolder, TrainRequest, open_run
 from lmstudio_app.training.scratch import saved_tokenizer
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
 if TYPE_CHECKING:
     import torch
 
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """Train ``recipe`` into ``run_folder`` (None: a new one); or go on with the run there (``resume``).
-
-    ``parts``: every batch is done in at least so many parts, which needs less memory and gives the same result.
-    """
-
-    recipe: Recipe | None
-    run_folder: Path | None = None
-    resume: bool = False
-    parts: int = 1
+__all__ = ["TrainRequest", "TrainResult", "train"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +57,7 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
     exception leaves the last checkpoint. All three leave a run that can be resumed.
     """
     processes = join_processes("auto" if request.recipe is None else request.recipe.training.device)
-    run = share_run(processes, lambda: _open(request))
+    run = share_run(processes, lambda: open_run(request))
     with recording_once(run, processes, ctx) as ctx:
         saved = None if run.recipe.architecture is None else saved_tokenizer(run.checkpoints)
         session = prepare_session(run.recipe, ctx, processes, saved)
@@ -288,16 +276,6 @@ def _over_processes(session: Session, value: Any) -> float:
     return float(session.accelerator.reduce(_on_device(session, float(value))))
 
 
-def _open(request: TrainRequest) -> RunFolder:
-    if not request.resume:
-        if request.recipe is None:
-            raise UserError("There is no recipe to train.", "Give a recipe file.")
-        return create_run(request.recipe, request.run_folder)
-    if request.run_folder is None:
-        raise UserError("There is no run to resume.", "Name its folder.")
-    return reopen_run(request.run_folder)
-
-
 def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
     """Where to go on: at the newest checkpoint that is whole, or at the beginning when there never was one."""
     import torch
@@ -369,7 +347,7 @@ def _provenance(session: Session, evaluation: Evaluated) -> dict[str, Any]:
     values = recipe.to_dict()
     values["data"] |= {"train": _names(recipe.data.train), "eval": _names(recipe.data.eval)}
     return {
-        "title": f"{session.loaded.card.title or Path(recipe.title).name} · {session.task.name}",
+        "title": f"{session.loaded.card.title or Path(recipe.title).name} · {session.task.title}",
         "base_model": recipe.model,
         "task": recipe.task,
         "data": ", ".join(_flat(values["data"]["train"])),

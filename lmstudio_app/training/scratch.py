@@ -56,7 +56,7 @@ def start_from_scratch(
     with quiet_transformers(ctx):
         tokenizer = load_tokenizer(folder)
         require_tokens(tokenizer, config.family, folder)
-        ctx.status("Making a {title} with random weights", title=config.title)
+        ctx.status("Making the model with random weights: {title}", title=config.title)
         model = create_model(config, task.head, tokenizer, labels, recipe.training.seed)
     if device.type != "cpu":
         model = move_model(model, device)

@@ -17,6 +17,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Failed, Finished, Status
 from lmstudio_app.files import atomic_write_text
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.architectures import new_model_title
 from lmstudio_app.settings import runs_folder
 from lmstudio_app.tasks import TASKS
 from lmstudio_app.training.claims import is_running
@@ -80,6 +81,14 @@ class RunSummary:
         return final if (final / "config.json").is_file() else None
 
 
+def require_run(folder: Path) -> Path:
+    """``folder`` as an absolute path. Raises :class:`UserError` when it holds no run."""
+    folder = folder.expanduser().resolve()
+    if not (folder / RECIPE).is_file():
+        raise UserError("{folder} holds no run.", "Choose a folder with a recipe.yaml.", folder=str(folder))
+    return folder
+
+
 def read_about(folder: Path) -> About:
     """Title, tags and notes of a run; empty ones when there are none, or none that can be read."""
     try:
@@ -95,8 +104,7 @@ def write_about(folder: Path, about: About) -> About:
 
     Raises :class:`UserError` when ``folder`` holds no run.
     """
-    if not (folder / RECIPE).is_file():
-        raise UserError("{folder} holds no run.", "Choose a folder with a recipe.yaml.", folder=str(folder))
+    folder = require_run(folder)
     tags = tuple(dict.fromkeys(" ".join(tag.split()) for tag in about.tags if tag.strip()))
     kept = About(" ".join(about.title.split()), about.notes.strip(), tags)
     values = {"title": kept.title, "notes": kept.notes, "tags": list(kept.tags)}
@@ -164,10 +172,15 @@ def summarize_run(folder: Path) -> RunSummary:
 
 
 def _model(recipe: Mapping[str, Any]) -> str:
-    """What it starts from: a model, or the family of a new one."""
+    """What it starts from: a model, or what a new one is called."""
     architecture = recipe.get("architecture")
-    family = architecture.get("family") if isinstance(architecture, Mapping) else None
-    return str(recipe.get("model") or family or "")
+    if recipe.get("model") or not isinstance(architecture, Mapping):
+        return str(recipe.get("model") or "")
+    return new_model_title(str(architecture.get("family", "")), _whole(architecture.get("layers")))
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _names(source: Any) -> str:

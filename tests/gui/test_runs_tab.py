@@ -21,6 +21,7 @@ from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.events import Evaluated, Finished, StepLogged, to_json
 from lmstudio_app.gui.main_window import MainWindow
 from lmstudio_app.gui.run_queries import RunsPoller
+from lmstudio_app.gui.run_texts import run_title
 from lmstudio_app.gui.runs_history import SEARCH_DELAY
 from lmstudio_app.gui.tabs.runs import RunsTab
 from lmstudio_app.gui.widgets.sweep_dialog import RANGE, SweepDialog
@@ -384,7 +385,7 @@ def test_a_training_outlives_its_window_and_the_next_one_attaches_and_steers_it(
     second = make_window()
     second.offer_running()
     qtbot.waitUntil(second.running_bar.isVisible, timeout=20_000)
-    assert run.name in second.running_bar.label.text()
+    assert run_title(run) in second.running_bar.label.text()
     qtbot.mouseClick(second.running_bar.buttons["show"], LEFT)
     assert second.current_tab == "train"
     page = second.tab("train")

@@ -90,19 +90,21 @@ def test_a_model_without_classes_asks_for_training(
     assert asked.args == ["train"]
 
 
+@pytest.mark.parametrize(("task", "title"), [("sentiment", "Sentiment"), ("classification", "Text classification")])
 def test_a_model_that_was_trained_here_is_offered(
-    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_classifier: Path, app_home: Path
+    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_classifier: Path, app_home: Path, task: str, title: str
 ) -> None:
     from lmstudio_app.data.splits import DataConfig
     from lmstudio_app.training.recipe import Recipe
     from lmstudio_app.training.runs import create_run
 
-    run = create_run(Recipe(task="sentiment", model="starter:encoder", data=DataConfig(train="uci-sentiment")))
+    run = create_run(Recipe(task=task, model="starter:encoder", data=DataConfig(train="uci-sentiment")))
     shutil.copytree(tiny_classifier, run.path / "final")
     run.close()
     assert run.path.parent == runs_folder()
     tab = make_tab()
     qtbot.waitUntil(lambda: len(tab.empty.buttons) == 2, timeout=20_000)
+    assert tab.empty.buttons[0].text().startswith(f"Load MiniLM-L6 encoder · {title}, today ")
     with qtbot.waitSignal(tab.load_requested) as asked:
         tab.empty.buttons[0].click()
     assert asked.args == [str(run.path / "final")]

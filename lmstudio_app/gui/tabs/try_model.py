@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
@@ -263,13 +262,9 @@ class TryTab(QWidget):
                 ),
             )
         for index, run in enumerate(self._trained):
-            data = ", ".join(Path(name).name for name in run.data.split(", "))
-            template = (
-                self.tr("{task}: load {title}") if run.title else self.tr("{task}: load the model trained on {data}")
-            )
             button = self.empty.add_button(
-                template.format(task=task_text(find_task(run.task).title), title=run.title, data=data),
-                self.tr("The newest model of this kind that you trained"),
+                self.tr("Load {title}").format(title=run.title),
+                self.tr("Your newest model for this task: {task}").format(task=task_text(find_task(run.task).title)),
                 primary=index == 0,
             )
             button.clicked.connect(lambda _=False, folder=run.folder: self.load_requested.emit(str(folder)))

@@ -14,7 +14,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import run_title, state_text, value_text
+from lmstudio_app.gui.run_texts import dated_title, moment_text, state_text, value_text
 from lmstudio_app.gui.text import compact_number_text, duration_text
 from lmstudio_app.gui.widgets.overlay_chart import line_sample
 from lmstudio_app.gui.widgets.row_height import RowHeight
@@ -129,10 +129,11 @@ class _Differences(QAbstractTableModel):
             return None
         assert self.compared is not None
         if role == Qt.ItemDataRole.DisplayRole:
-            return run_title(self.compared.comparison.runs[section])
+            run = self.compared.comparison.runs[section]
+            return run.title or moment_text(run.started)
         if role == Qt.ItemDataRole.ToolTipRole:
             return self.tr("{run}\n{differences}\nDouble-click to see it alone").format(
-                run=run_title(self.compared.comparison.runs[section]), differences=self.titles[section]
+                run=dated_title(self.compared.comparison.runs[section]), differences=self.titles[section]
             )
         if role == Qt.ItemDataRole.DecorationRole:
             return line_sample(section, self._widget)

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QDateTime, QLocale, Signal
+from PySide6.QtCore import Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QTabBar, QVBoxLayout, QWidget
 
@@ -16,6 +16,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import RunCurves
 from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import LOSS, metric_help, metric_scale, metric_text, metric_title
+from lmstudio_app.gui.run_texts import data_name, moment_text, run_title, state_text
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text, status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
@@ -139,24 +140,16 @@ class RunView(QWidget):
         self._chooser.setCurrentIndex(index)
 
     def _run_title(self, run: RunSummary) -> str:
-        states = {
-            "finished": self.tr("finished"),
-            "stopped": self.tr("stopped and saved"),
-            "interrupted": self.tr("interrupted"),
-            "failed": self.tr("failed"),
-            "running": self.tr("running elsewhere"),
-        }
-        moment = QLocale().toString(QDateTime.fromSecsSinceEpoch(int(run.started)), QLocale.FormatType.ShortFormat)
-        title = self.tr("{moment}  ·  {model} on {data}  ·  {state}").format(
-            moment=moment,
-            model=Path(run.model).name,
-            data=Path(run.data).name,
-            state=states.get(run.state, run.state),
+        title = self.tr("{moment}  ·  {title} on {data}  ·  {state}").format(
+            moment=moment_text(run.started),
+            title=run_title(run),
+            data=data_name(run),
+            state=state_text(run.state, paused=run.paused),
         )
-        if run.metric not in run.metrics:  # it ended before the first evaluation
+        if run.best_value is None:  # it ended before the first evaluation
             return title
         return self.tr("{run}  ·  {metric} {value}").format(
-            run=title, metric=metric_title(run.metric), value=metric_text(run.metrics[run.metric], short=True)
+            run=title, metric=metric_title(run.metric), value=metric_text(run.best_value, short=True)
         )
 
     def _index_of(self, folder: Path | None) -> int:

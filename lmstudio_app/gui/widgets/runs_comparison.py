@@ -24,7 +24,7 @@ from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_title
 from lmstudio_app.gui.overlay import AXES, STEP_VALUES, TRAINING
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import moment_text, run_title, short_key, value_text
+from lmstudio_app.gui.run_texts import dated_title, moment_text, short_key, value_text
 from lmstudio_app.gui.widgets.differences_table import DifferencesTable
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.overlay_chart import OverlayChart, OverlayLine, line_sample
@@ -206,7 +206,7 @@ class RunsComparison(QWidget):
             sample.setPixmap(line_sample(number, self))
             label.setText(title)
             run = self._compared.comparison.runs[number]
-            label.setToolTip("\n".join([run_title(run), *self._differing(number)]))
+            label.setToolTip("\n".join([dated_title(run), *self._differing(number)]))
             self._legend.addWidget(sample, number // columns, 2 * (number % columns))
             self._legend.addWidget(label, number // columns, 2 * (number % columns) + 1)
 

@@ -26,6 +26,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.run_texts import (
     data_name,
+    dated_title,
     model_name,
     moment_text,
     run_title,
@@ -65,7 +66,7 @@ class RunsModel(QAbstractTableModel):
         self._dots: dict[tuple[str, int], QPixmap] = {}
         tr = self.tr
         self.columns = (
-            _Column("run", tr("Run"), tr("Its title, or the name of its folder"), run_title,
+            _Column("run", tr("Run"), tr("The title that you gave it, else its model and its task"), run_title,
                     lambda run: run_title(run).casefold(), 30),
             _Column("task", tr("Task"), tr("What it learned"), lambda run: task_title(run.task),
                     lambda run: task_title(run.task), 15),
@@ -167,7 +168,7 @@ class RunsModel(QAbstractTableModel):
     def _tip(self, run: RunSummary, column: _Column) -> str:
         match column.key:
             case "run":
-                return "\n".join(filter(None, (run_title(run), str(run.folder), run.notes)))
+                return "\n".join(filter(None, (dated_title(run), str(run.folder), run.notes)))
             case "model":
                 return run.model
             case "data":
