@@ -16,16 +16,21 @@ over the repeats), the largest resident set, and their ratios. Loading and token
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from contest import (
+    Outcome,
+    hold,
+    medians,
+    parse_arguments,
+    peak_memory,
+    read_json_lines,
+    trainer_arguments,
+    write_json_lines,
+)
 
 BATCH, LENGTH, SEED = 16, 128, 42
 
@@ -53,11 +58,10 @@ def write_documents(folder: Path, reference: str, rows: int, evaluation_rows: in
         size += len(pieces)
     repeated = [blocks[index % len(blocks)] for index in range(rows + evaluation_rows)]
     for name, part in (("train", repeated[:rows]), ("eval", repeated[rows:])):
-        text = "".join(json.dumps({"text": line}, ensure_ascii=False) + "\n" for line in part)
-        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        write_json_lines(folder / f"{name}.jsonl", [{"text": line} for line in part])
 
 
-def run_ours(folder: Path, reference: str) -> dict[str, float]:
+def run_ours(folder: Path, args: argparse.Namespace) -> Outcome:
     """In this process; the time is from the first step's beginning to the finished model."""
     from lmstudio_app.events import Finished, Status
     from lmstudio_app.jobs import JobContext
@@ -66,7 +70,7 @@ def run_ours(folder: Path, reference: str) -> dict[str, float]:
 
     training = {"epochs": 1, "batch_size": BATCH, "max_length": LENGTH, "learning_rate": 1e-4, "seed": SEED}
     data = {"train": str(folder / "train.jsonl"), "eval": str(folder / "eval.jsonl")}
-    recipe = Recipe.from_dict({"task": "masked_lm", "model": reference, "data": data, "training": training})
+    recipe = Recipe.from_dict({"task": "masked_lm", "model": args.model, "data": data, "training": training})
     times: dict[str, float] = {}
     found: dict[str, Any] = {}
 
@@ -79,7 +83,7 @@ def run_ours(folder: Path, reference: str) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as run:
         train(TrainRequest(recipe, Path(run) / "run"), JobContext(listen))
-    rows = sum(1 for _ in (folder / "train.jsonl").open(encoding="utf-8"))
+    rows = len(read_json_lines(folder / "train.jsonl"))
     return {
         "rate": rows / (times["ended"] - times["begun"]),
         "steps_alone": float(found["examples_per_second"]),
@@ -87,9 +91,8 @@ def run_ours(folder: Path, reference: str) -> dict[str, float]:
     }
 
 
-def run_trainer(folder: Path, reference: str) -> dict[str, float]:
+def run_trainer(folder: Path, args: argparse.Namespace) -> Outcome:
     """In this process."""
-    import torch
     import transformers
     from datasets import Dataset
 
@@ -97,28 +100,16 @@ def run_trainer(folder: Path, reference: str) -> dict[str, float]:
     from lmstudio_app.models.references import resolve
 
     transformers.set_seed(SEED)
-    model_folder = str(resolve(reference, JobContext()))
+    model_folder = str(resolve(args.model, JobContext()))
     tokenizer = transformers.AutoTokenizer.from_pretrained(model_folder)
     model = transformers.AutoModelForMaskedLM.from_pretrained(model_folder)
 
     def load(name: str) -> Dataset:
-        rows = [
-            json.loads(line)["text"] for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
+        rows = [row["text"] for row in read_json_lines(folder / f"{name}.jsonl")]
         return Dataset.from_dict(dict(tokenizer(rows, truncation=True, max_length=LENGTH)))
 
     with tempfile.TemporaryDirectory() as output:
-        arguments = transformers.TrainingArguments(
-            output_dir=output,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=BATCH * 4,
-            learning_rate=1e-4,
-            seed=SEED,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-        )
+        arguments = transformers.TrainingArguments(**trainer_arguments(output, BATCH, 1e-4, SEED))
         trainer = transformers.Trainer(
             model=model,
             args=arguments,
@@ -128,9 +119,10 @@ def run_trainer(folder: Path, reference: str) -> dict[str, float]:
             processing_class=tokenizer,
         )
         result = trainer.train()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        memory = peak_memory()  # its evaluation is not part of what is compared
         loss = trainer.evaluate()["eval_loss"]
-    return {"rate": float(result.metrics["train_samples_per_second"]), "loss": float(loss), "peak": peak}
+    rate = float(result.metrics["train_samples_per_second"])
+    return {"rate": rate, "steps_alone": rate, "loss": float(loss), "memory": memory}
 
 
 def main() -> None:
@@ -138,39 +130,22 @@ def main() -> None:
     parser.add_argument("--model", default="starter:encoder", metavar="REF")
     parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--eval-rows", type=int, default=64)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    contenders = {"ours": run_ours, "trainer": run_trainer}
+    args = parse_arguments(parser)
 
-    if args.contender:
-        outcome = contenders[args.contender](args.folder, args.model)
-        outcome.setdefault("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-        print(json.dumps(outcome))
-        return
+    def prepare(folder: Path) -> None:
+        write_documents(folder, args.model, args.rows, args.eval_rows)
 
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-    quiet = {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
-    quiet["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
-    with tempfile.TemporaryDirectory() as name:
-        write_documents(Path(name), args.model, args.rows, args.eval_rows)
-        for repeat in range(args.repeats):
-            for contender in contenders:
-                command = [sys.executable, __file__, "--model", args.model, "--contender", contender, "--folder", name]
-                output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet).stdout
-                outcome = json.loads(output.strip().splitlines()[-1])
-                results[contender].append(outcome)
-                print(
-                    f"repeat {repeat + 1}  {contender:8} {outcome['rate']:7.1f} examples/s  "
-                    f"(steps alone {outcome.get('steps_alone', outcome['rate']):.1f})  loss {outcome['loss']:.3f}  "
-                    f"peak {outcome['peak'] / 1024:,.0f} MiB",
-                    flush=True,
-                )
-    rate = {name: statistics.median(item["rate"] for item in items) for name, items in results.items()}
-    peak = {name: statistics.median(item["peak"] for item in items) for name, items in results.items()}
-    print(f"\nthroughput, ours / Trainer with its defaults: {rate['ours'] / rate['trainer']:.2f} (floor 1.3)")
-    print(f"peak memory, ours / Trainer:                  {peak['ours'] / peak['trainer']:.2f} (ceiling 1.05)")
+    results = hold({"ours": run_ours, "trainer": run_trainer}, prepare, args, _describe)
+    ours, trainer = (medians(results)[name] for name in ("ours", "trainer"))
+    print(f"\nthroughput, ours / Trainer with its defaults: {ours['rate'] / trainer['rate']:.2f} (floor 1.3)")
+    print(f"peak memory, ours / Trainer:                  {ours['memory'] / trainer['memory']:.2f} (ceiling 1.05)")
+
+
+def _describe(outcome: Outcome) -> str:
+    return (
+        f"{outcome['rate']:7.1f} examples/s  (steps alone {outcome['steps_alone']:.1f})  loss {outcome['loss']:.3f}  "
+        f"peak {outcome['memory']:,.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

@@ -18,15 +18,20 @@ Reading data, tokenizing and loading are not counted for any.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from contest import (
+    Outcome,
+    hold,
+    medians,
+    parse_arguments,
+    peak_memory,
+    read_json_lines,
+    trainer_arguments,
+    write_json_lines,
+)
 
 BATCH, LENGTH, SEED, LEARNING_RATE = 32, 128, 42, 1e-3
 
@@ -42,8 +47,7 @@ def prepare(folder: Path, data: Path, rows: int, eval_rows: int) -> None:
     lines = [line.split("\t")[:2] for line in data.read_text(encoding="utf-8").split("\n") if "\t" in line]
     random.Random(SEED).shuffle(lines)
     for name, part in (("eval", lines[:eval_rows]), ("train", lines[eval_rows : eval_rows + rows])):
-        text = "".join(json.dumps({"source": a, "target": b}, ensure_ascii=False) + "\n" for a, b in part)
-        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+        write_json_lines(folder / f"{name}.jsonl", [{"source": a, "target": b} for a, b in part])
     tokenizer_config = TokenizerConfig(kind="unigram", vocabulary=12_000)
     config = ArchitectureConfig(
         family="marian", layers=3, hidden_size=256, feed_forward=1024, dropout=0.1, tokenizer=tokenizer_config
@@ -55,7 +59,7 @@ def prepare(folder: Path, data: Path, rows: int, eval_rows: int) -> None:
     tokenizer.save_pretrained(folder / "model")
 
 
-def run_ours(folder: Path) -> dict[str, float]:
+def run_ours(folder: Path, args: argparse.Namespace) -> Outcome:
     """In this process; called in a process of its own."""
     from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Finished, Status
     from lmstudio_app.jobs import JobContext
@@ -83,7 +87,7 @@ def run_ours(folder: Path) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as run:
         train(TrainRequest(Recipe.from_dict(recipe), Path(run) / "run"), JobContext(_emit))
-    rows = sum(1 for _ in (folder / "train.jsonl").open(encoding="utf-8"))
+    rows = len(read_json_lines(folder / "train.jsonl"))
     return {
         "steps": result["examples_per_second"],
         "all": rows / (ended - begun),
@@ -91,9 +95,8 @@ def run_ours(folder: Path) -> dict[str, float]:
     }
 
 
-def run_trainer(folder: Path) -> dict[str, float]:
+def run_trainer(folder: Path, args: argparse.Namespace) -> Outcome:
     """In this process; called in a process of its own."""
-    import torch
     import transformers
     from datasets import Dataset
 
@@ -102,7 +105,7 @@ def run_trainer(folder: Path) -> dict[str, float]:
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder / "model")
 
     def load(name: str) -> Dataset:
-        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = read_json_lines(folder / f"{name}.jsonl")
         return Dataset.from_dict(
             dict(
                 tokenizer(
@@ -116,17 +119,7 @@ def run_trainer(folder: Path) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as output:
         arguments = transformers.Seq2SeqTrainingArguments(
-            output_dir=output,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=BATCH * 4,
-            learning_rate=LEARNING_RATE,
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            seed=SEED,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
+            **trainer_arguments(output, BATCH, LEARNING_RATE, SEED, warmup_steps=0.1, weight_decay=0.01)
         )
         trainer = transformers.Seq2SeqTrainer(
             model=model,
@@ -143,49 +136,21 @@ def run_trainer(folder: Path) -> dict[str, float]:
     return {"steps": rate, "all": rate, "loss": loss, "memory": memory}
 
 
-def peak_memory() -> float:
-    """The most memory that this process ever had, in MiB."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (2**20 if sys.platform == "darwin" else 1024)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="source TAB target a line, no header")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--eval-rows", type=int, default=200)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--contender", choices=("ours", "trainer"), help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-
-    if args.contender:
-        outcome = {"ours": run_ours, "trainer": run_trainer}[args.contender](args.folder)
-        print(json.dumps({"memory": peak_memory(), **outcome}))
-        return
-
-    results: dict[str, list[dict[str, float]]] = {"ours": [], "trainer": []}
-    with tempfile.TemporaryDirectory() as name:
-        prepare(Path(name), args.data, args.rows, args.eval_rows)
-        for repeat in range(args.repeats):
-            for contender in results:
-                begun = time.perf_counter()
-                command = [sys.executable, __file__, "--data", str(args.data), "--contender", contender]
-                output = subprocess.run(
-                    [*command, "--folder", name], check=True, stdout=subprocess.PIPE, text=True, env=_quiet(name)
-                ).stdout
-                outcome = json.loads(output.strip().splitlines()[-1])
-                results[contender].append(outcome)
-                print(
-                    f"repeat {repeat + 1}  {contender:8} {outcome['steps']:7.1f} examples/s in the steps, "
-                    f"{outcome['all']:.1f} in all  loss {outcome['loss']:.3f}  {outcome['memory']:.0f} MiB  "
-                    f"({time.perf_counter() - begun:.0f} s)",
-                    flush=True,
-                )
-    middle = {
-        name: {key: statistics.median(item[key] for item in items) for key in items[0]}
-        for name, items in results.items()
-    }
+    args = parse_arguments(parser)
+    with tempfile.TemporaryDirectory() as home:
+        results = hold(
+            {"ours": run_ours, "trainer": run_trainer},
+            lambda folder: prepare(folder, args.data, args.rows, args.eval_rows),
+            args,
+            _describe,
+            {"LMSTUDIO_APP_HOME": home},
+        )
+    middle = medians(results)
     ours, trainer = middle["ours"], middle["trainer"]
     print(f"\n{'':10}{'examples/s':>12}{'in all':>10}{'loss':>8}{'MiB':>8}")
     for name, row in middle.items():
@@ -196,9 +161,11 @@ def main() -> None:
           "(at most 1.05)")  # fmt: skip
 
 
-def _quiet(home: str) -> dict[str, str]:
-    quiet = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    return {**os.environ, **quiet, "LMSTUDIO_APP_HOME": f"{home}/home"}
+def _describe(outcome: Outcome) -> str:
+    return (
+        f"{outcome['steps']:7.1f} examples/s in the steps, {outcome['all']:.1f} in all  loss {outcome['loss']:.3f}  "
+        f"{outcome['memory']:.0f} MiB"
+    )
 
 
 if __name__ == "__main__":

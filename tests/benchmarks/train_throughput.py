@@ -17,33 +17,29 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
+
+from contest import Outcome, hold, medians, parse_arguments, read_json_lines, trainer_arguments, write_json_lines
 
 BATCH, LENGTH, SEED = 32, 128, 42
 
 
-def read_rows(path: Path, count: int) -> tuple[list[str], list[int]]:
+def read_rows(path: Path, count: int) -> list[dict[str, Any]]:
     import random
 
     lines = path.read_text(encoding="utf-8").split("\n")[1:]
     rows = [line.split("\t") for line in lines if line]
     random.Random(SEED).shuffle(rows)
-    return [row[0] for row in rows[:count]], [int(row[1]) for row in rows[:count]]
+    return [{"text": row[0], "label": int(row[1])} for row in rows[:count]]
 
 
-def write_rows(path: Path, texts: list[str], labels: list[int]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for text, label in zip(texts, labels, strict=True):
-            file.write(json.dumps({"text": text, "label": label}) + "\n")
-
-
-def run_ours(folder: Path, learning_rate: float) -> dict[str, float]:
+def run_ours(folder: Path, args: argparse.Namespace) -> Outcome:
+    """In a process of the command line, as a person trains."""
     recipe = {
         "task": "sentiment",
         "model": "starter:encoder",
@@ -52,7 +48,7 @@ def run_ours(folder: Path, learning_rate: float) -> dict[str, float]:
             "epochs": 1,
             "batch_size": BATCH,
             "max_length": LENGTH,
-            "learning_rate": learning_rate,
+            "learning_rate": args.learning_rate,
             "seed": SEED,
         },
     }
@@ -65,10 +61,9 @@ def run_ours(folder: Path, learning_rate: float) -> dict[str, float]:
     return {"rate": finished["examples_per_second"], "accuracy": finished["metrics"]["accuracy"]}
 
 
-def run_trainer(folder: Path, learning_rate: float, *, tuned: bool) -> dict[str, float]:
-    """In this process; called in a process of its own."""
+def run_trainer(folder: Path, args: argparse.Namespace) -> Outcome:
+    """In this process."""
     import numpy as np
-    import torch
     import transformers
     from datasets import Dataset
 
@@ -81,25 +76,14 @@ def run_trainer(folder: Path, learning_rate: float, *, tuned: bool) -> dict[str,
     model = transformers.AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=2)
 
     def load(name: str) -> Dataset:
-        rows = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        rows = read_json_lines(folder / f"{name}.jsonl")
         encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=LENGTH)
         return Dataset.from_dict({**encoded, "labels": [row["label"] for row in rows]})
 
-    options = {"train_sampling_strategy": "group_by_length", "bf16": True} if tuned else {}
+    options = {"train_sampling_strategy": "group_by_length", "bf16": True} if args.contender == "tuned" else {}
     with tempfile.TemporaryDirectory() as output:
         arguments = transformers.TrainingArguments(
-            output_dir=output,
-            num_train_epochs=1,
-            per_device_train_batch_size=BATCH,
-            per_device_eval_batch_size=BATCH * 4,
-            learning_rate=learning_rate,
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            seed=SEED,
-            report_to=[],
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available(),
-            **options,
+            **trainer_arguments(output, BATCH, args.learning_rate, SEED, warmup_steps=0.1, weight_decay=0.01, **options)
         )
         trainer = transformers.Trainer(
             model=model,
@@ -120,39 +104,16 @@ def main() -> None:
     parser.add_argument("--eval", type=Path, help="the same, not trained on (default: dev.tsv beside it)")
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--eval-rows", type=int, default=1000)
-    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    args = parse_arguments(parser)
 
-    if args.contender:
-        outcome = run_trainer(args.folder, args.learning_rate, tuned=args.contender == "tuned")
-        print(json.dumps(outcome))
-        return
+    def prepare(folder: Path) -> None:
+        write_json_lines(folder / "train.jsonl", read_rows(args.data, args.rows))
+        held_out = args.eval or args.data.with_name("dev.tsv")
+        write_json_lines(folder / "eval.jsonl", read_rows(held_out, args.eval_rows))
 
-    results: dict[str, list[dict[str, float]]] = {"ours": [], "trainer": [], "tuned": []}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        write_rows(folder / "train.jsonl", *read_rows(args.data, args.rows))
-        write_rows(folder / "eval.jsonl", *read_rows(args.eval or args.data.with_name("dev.tsv"), args.eval_rows))
-        for repeat in range(args.repeats):
-            for contender in results:
-                begun = time.perf_counter()
-                if contender == "ours":
-                    outcome = run_ours(folder, args.learning_rate)
-                else:
-                    command = [sys.executable, __file__, "--data", str(args.data), "--contender", contender]
-                    command += ["--folder", name, "--learning-rate", str(args.learning_rate)]
-                    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=_quiet()).stdout
-                    outcome = json.loads(output.strip().splitlines()[-1])
-                results[contender].append(outcome)
-                print(
-                    f"repeat {repeat + 1}  {contender:8} {outcome['rate']:7.1f} examples/s  "
-                    f"accuracy {100 * outcome['accuracy']:.1f} %  ({time.perf_counter() - begun:.0f} s in all)",
-                    flush=True,
-                )
-    rate = {name: statistics.median(item["rate"] for item in items) for name, items in results.items()}
+    results = hold({"ours": run_ours, "trainer": run_trainer, "tuned": run_trainer}, prepare, args, _describe)
+    rate = {name: outcome["rate"] for name, outcome in medians(results).items()}
     accuracy = {name: statistics.mean(item["accuracy"] for item in items) for name, items in results.items()}
     print(f"\n{'':10}{'examples/s':>12}{'accuracy':>10}")
     for name in results:
@@ -162,8 +123,8 @@ def main() -> None:
     print(f"accuracy, ours - Trainer:         {100 * (accuracy['ours'] - accuracy['trainer']):+.1f} points")
 
 
-def _quiet() -> dict[str, str]:
-    return {**os.environ, "TRANSFORMERS_VERBOSITY": "error", "HF_HUB_OFFLINE": "1"}
+def _describe(outcome: Outcome) -> str:
+    return f"{outcome['rate']:7.1f} examples/s  accuracy {100 * outcome['accuracy']:.1f} %"
 
 
 if __name__ == "__main__":
