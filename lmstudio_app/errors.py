@@ -83,6 +83,12 @@ def as_user_error(error: BaseException) -> UserError:
     )
 
 
+def first_line(error: BaseException) -> str:
+    """What an exception says, short enough for a sentence; its name when it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """True for ``MemoryError``, torch's CUDA and MPS errors, and the message of its CPU allocator."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

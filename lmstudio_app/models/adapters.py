@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lmstudio_app.errors import UserError
+from lmstudio_app.errors import UserError, first_line
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.models.references import resolve
@@ -55,5 +55,5 @@ def merge_adapters(model: Any, folder: Path) -> Any:
             "The adapters in {folder} do not fit the model they name ({reason}).",
             "Take the very model that they were trained on.",
             folder=str(folder),
-            reason=str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__,
+            reason=first_line(error),
         ) from error

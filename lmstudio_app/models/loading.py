@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
-from lmstudio_app.errors import UserError, is_out_of_memory
+from lmstudio_app.errors import UserError, first_line, is_out_of_memory
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.adapters import is_adapter, merge_adapters, weights_folder
 from lmstudio_app.models.card import ModelCard, read_card, read_config
 from lmstudio_app.models.preloading import preload_libraries
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.references import resolve
+from lmstudio_app.models.tokenizer_files import agree_on_padding, check_vocabulary, load_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +26,7 @@ __all__ = [
     "AUTO_CLASSES",
     "LoadRequest",
     "LoadedModel",
+    "agree_on_padding",
     "fetch_and_load",
     "load_model",
     "load_tokenizer",
@@ -46,18 +47,8 @@ AUTO_CLASSES: Mapping[str, str] = {
     "seq2seq-lm": "AutoModelForSeq2SeqLM",
     "causal-lm": "AutoModelForCausalLM",
 }
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "vocab.txt",
-    "vocab.json",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "source.spm",
-)
 # parts that only some checkpoints of a family carry; a fresh one is trained with the new head
 _OPTIONAL_PARTS = ("pooler.",)
-_PROBED_IDS = 1024
 
 
 @dataclass(frozen=True)
@@ -143,7 +134,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
             model = _load_adapted(folder, config, head, dtype, request, card, ctx)
         else:
             model = _load_weights(folder, config, head, dtype, request, card, ctx)
-        _check_vocabulary(model, tokenizer, folder)
+        check_vocabulary(model, tokenizer, folder)
         agree_on_padding(model, tokenizer)
     ctx.check()
     if device.type != "cpu":
@@ -223,29 +214,6 @@ def _set_labels(config: Any, request: LoadRequest, card: ModelCard, head: str) -
     config.problem_type = None  # named labels are classes, whatever loss the old head was trained with
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder. Raises :class:`UserError` when there is none, or one that cannot be read."""
-    from transformers import AutoTokenizer
-
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        raise UserError(
-            "There is no tokenizer in {folder} (tokenizer.json or a vocabulary file).",
-            "Copy the tokenizer's files into the folder, or download the model again.",
-            folder=str(folder),
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*sacremoses")  # Marian's punctuation rules for raw web text
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise UserError(
-            "The tokenizer in {folder} cannot be read ({reason}).",
-            "Download or copy the model's tokenizer files again.",
-            folder=str(folder),
-            reason=_first_line(error),
-        ) from error
-
-
 def _load_adapted(
     folder: Path, config: Any, head: str, dtype: torch.dtype, request: LoadRequest, card: ModelCard, ctx: JobContext
 ) -> Any:
@@ -305,7 +273,7 @@ def _load_weights(
             "Check that config.json belongs to these weights, or choose another model.",
             folder=str(folder),
             head=AUTO_CLASSES[head],
-            reason=_first_line(error),
+            reason=first_line(error),
         ) from error
     fresh = _judge(model, report, head, request, card)
     if fresh and is_final:
@@ -348,52 +316,6 @@ def _judge(model: Any, report: Mapping[str, Any], head: str, request: LoadReques
     return tuple(sorted(missing | set(mismatched))) if head != "base" else ()
 
 
-def _check_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
-    rows = int(model.get_input_embeddings().weight.shape[0])
-    if not _exceeds(tokenizer, rows):
-        return
-    raise UserError(
-        "The tokenizer in {folder} does not match the model: it has ids up to {largest}, and the embedding has "
-        "{rows} rows.",
-        "Take the tokenizer's files from the same model as the weights.",
-        folder=str(folder),
-        largest=max(tokenizer.get_vocab().values()),
-        rows=rows,
-    )
-
-
-def agree_on_padding(model: Any, tokenizer: Any) -> None:
-    """Give both the same padding token. Decoders were pretrained without one and take their end-of-text token.
-
-    A decoder with a classification head finds the last token of a text by looking for padding.
-    """
-    config = model.config.get_text_config()
-    if tokenizer.pad_token_id is None:
-        known = (config.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.unk_token_id)
-        chosen = next((token for token in known if isinstance(token, int) and token >= 0), None)
-        if chosen is None:
-            return
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(chosen)
-    if config.pad_token_id is None:
-        config.pad_token_id = tokenizer.pad_token_id
-
-
-def _exceeds(tokenizer: Any, rows: int) -> bool:
-    """Has the tokenizer an id of ``rows`` or more?
-
-    ``get_vocab()`` would tell exactly, but holds Python's lock for up to half a second; so the size, the added
-    tokens and the ids just behind the last row are looked at.
-    """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return max(tokenizer.get_vocab().values(), default=0) >= rows
-    return (
-        backend.get_vocab_size(with_added_tokens=True) > rows
-        or max(tokenizer.added_tokens_decoder, default=0) >= rows
-        or any(backend.id_to_token(index) is not None for index in range(rows, rows + _PROBED_IDS))
-    )
-
-
 def move_model(model: Any, device: torch.device) -> Any:
     """Raises :class:`UserError` when the device has no room for it."""
     try:
@@ -406,8 +328,3 @@ def move_model(model: Any, device: torch.device) -> Any:
             "Choose bf16 precision, a smaller model, or the CPU.",
             device=str(device),
         ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

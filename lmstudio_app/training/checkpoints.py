@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.errors import UserError, is_out_of_memory
+from lmstudio_app.errors import UserError, first_line, is_out_of_memory
 from lmstudio_app.files import atomic_folder, require_free_space
 from lmstudio_app.training import lora
 from lmstudio_app.training.layers import fixed_parameters
@@ -80,7 +80,7 @@ def load_weights(folder: Path, model: nn.Module, adapter: Any = None) -> None:
             "The weights of {folder} cannot be read ({reason}).",
             "Start a new run with the same recipe.",
             folder=str(folder),
-            reason=_reason(error),
+            reason=first_line(error),
         ) from error
 
 
@@ -154,7 +154,7 @@ def find_damage(folder: Path) -> str:
             if path.stat().st_size != entry["size"] or _sha256(path) != entry["sha256"]:
                 return f"{name} has changed"
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return _reason(error)
+        return first_line(error)
     return ""
 
 
@@ -189,7 +189,7 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
             "The checkpoint {folder} does not fit this run's recipe ({reason}).",
             "Take the recipe, the model and the data that the run began with, or start a new run.",
             folder=str(folder),
-            reason=_reason(error),
+            reason=first_line(error),
         ) from error
 
 
@@ -204,10 +204,6 @@ def _restore_weights(folder: Path, model: nn.Module, adapter: Any) -> None:
     wrong = sorted((set(missing) - fixed_parameters(model)) | set(unexpected))
     if wrong:
         raise ValueError(f"{wrong[0]} is in only one of the two")
-
-
-def _reason(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
