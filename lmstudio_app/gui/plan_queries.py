@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lmstudio_app.models.tokenizer_report import TokenizerReport
     from lmstudio_app.tasks import Task
     from lmstudio_app.training.plan import LayerPlan
-    from lmstudio_app.training.strategies import StrategyConfig
+    from lmstudio_app.training.strategy_config import StrategyConfig
 
 _COVERED_TEXTS = 3000  # on which a vocabulary is judged
 

@@ -12,7 +12,7 @@ from lmstudio_app.data.config import DataConfig
 from lmstudio_app.models.architectures import ArchitectureConfig
 from lmstudio_app.tasks import TASKS
 from lmstudio_app.training.recipe import TrainingConfig
-from lmstudio_app.training.strategies import StrategyConfig
+from lmstudio_app.training.strategy_config import StrategyConfig
 
 
 @dataclass(frozen=True)

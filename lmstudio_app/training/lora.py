@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from lmstudio_app.training.strategies import StrategyConfig
+    from lmstudio_app.training.strategy_config import StrategyConfig
 
 _NAME = "default"  # peft can hold several adapters; here is one
 _TASK_TYPES = {

@@ -14,7 +14,8 @@ from lmstudio_app.models.references import resolve
 from lmstudio_app.tasks import find_task
 from lmstudio_app.training import lora
 from lmstudio_app.training.layers import LayerGroup, layer_groups, note_new_parts, parameters_in
-from lmstudio_app.training.strategies import StrategyConfig, find_strategy
+from lmstudio_app.training.strategies import find_strategy
+from lmstudio_app.training.strategy_config import StrategyConfig
 
 if TYPE_CHECKING:
     from torch import nn

@@ -27,7 +27,8 @@ from lmstudio_app.models.architectures import ArchitectureConfig
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks import find_task
-from lmstudio_app.training.strategies import StrategyConfig
+from lmstudio_app.training.strategies import find_strategy
+from lmstudio_app.training.strategy_config import StrategyConfig
 
 SCHEDULES = ("linear", "cosine", "constant")
 
@@ -176,7 +177,7 @@ class Recipe:
                 else "The recipe names neither a model nor an architecture.",
                 "Set model to start from a pretrained one, or architecture to start from random weights.",
             )
-        if self.architecture is not None and self.strategy.name in ("frozen_backbone", "lora"):
+        if self.architecture is not None and find_strategy(self.strategy.name).keeps_weights:
             raise UserError(
                 "The strategy {strategy} keeps what a model knows, and a new one knows nothing yet.",
                 "Choose the strategy full, or start from a pretrained model.",

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.training import lora
 from lmstudio_app.training.layers import fixed_parameters, stacks
-from lmstudio_app.training.strategies import StrategyConfig, find_strategy, unfreezing_order
+from lmstudio_app.training.strategies import find_strategy, unfreezing_order
+from lmstudio_app.training.strategy_config import StrategyConfig
 
 if TYPE_CHECKING:
     from torch import nn

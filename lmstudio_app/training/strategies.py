@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.options import check_options, option
 from lmstudio_app.training import lora
 from lmstudio_app.training.layers import (
     BETWEEN,
@@ -20,67 +19,10 @@ from lmstudio_app.training.layers import (
     stacks,
     task_modules,
 )
+from lmstudio_app.training.strategy_config import StrategyConfig
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@dataclass(frozen=True)
-class StrategyConfig:
-    """Which parameters train: a strategy by name, and what it can be told."""
-
-    name: str = option(
-        "full",
-        "Strategy",
-        "Which parts of the model may change.",
-        basic=True,
-        choices=("frozen_backbone", "layer_by_layer", "full", "lora"),
-    )
-    layers: int = option(
-        0, "Layers", "How many layers train in the end, counted from the top; 0: all, and the embeddings last.",
-        basic=True, minimum=0, maximum=1000, only=("layer_by_layer",),
-    )  # fmt: skip
-    unfreeze_every: int = option(
-        0, "Unfreeze every", "Optimizer steps after which one more layer begins to train; 0: an epoch.",
-        minimum=0, only=("layer_by_layer",),
-    )  # fmt: skip
-    layer_decay: float = option(
-        0.9,
-        "Rate decay",
-        "Each layer learns this many times as fast as the one above it; 1: all the same.",
-        minimum=0.01,
-        maximum=1.0,
-        only=("layer_by_layer",),
-    )
-    rank: int = option(
-        8, "Rank", "Width of each adapter. A larger one can learn more and has more parameters.",
-        basic=True, minimum=1, maximum=1024, only=("lora",),
-    )  # fmt: skip
-    alpha: float = option(
-        16.0, "Alpha", "The adapters' output is multiplied by alpha / rank.",
-        minimum=0.01, maximum=4096, only=("lora",),
-    )  # fmt: skip
-    dropout: float = option(
-        0.05, "Adapter dropout", "Share of an adapter's input that is blanked at random while training.",
-        minimum=0.0, maximum=0.9, only=("lora",),
-    )  # fmt: skip
-    target_modules: str = option(
-        "auto",
-        "Adapted parts",
-        "auto: the attention's projections (query, key, value, output). all-linear: the feed-forward parts too. Or "
-        "names of the model's modules, as query,value.",
-        only=("lora",),
-    )
-    merge: bool = option(
-        True,
-        "Merge",
-        "The finished model has the adapters added into its weights and needs nothing else. Off: it holds the adapters "
-        "alone, and needs the model they were trained on.",
-        only=("lora",),
-    )
-
-    def __post_init__(self) -> None:
-        check_options(self, "strategy")
 
 
 @dataclass(frozen=True)
@@ -90,7 +32,8 @@ class Strategy:
     A stage lasts ``unfreeze_every`` optimizer steps (0: an epoch), the last one to the end. ``rates(model, config)``
     gives factors of the learning rate by parameter name; those not named have 1. ``quiet_when_frozen`` keeps dropout
     off where nothing trains (see :func:`train_only`). ``adapt(model, config)`` puts new parameters into the model
-    before all that, and returns the ``peft.PeftModel`` that knows them.
+    before all that, and returns the ``peft.PeftModel`` that knows them. ``keeps_weights`` says that most of the model
+    stays as it is, which makes no sense for a new one.
     """
 
     name: str
@@ -100,6 +43,7 @@ class Strategy:
     rates: Callable[[nn.Module, StrategyConfig], Mapping[str, float]] = lambda model, config: {}
     quiet_when_frozen: bool = False
     adapt: Callable[[nn.Module, StrategyConfig], Any] | None = None
+    keeps_weights: bool = False
 
 
 def _everything(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
@@ -164,6 +108,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         "The pretrained part stays as it is and only the task's new layer trains: fast, and hard to spoil.",
         _task_parameters,
         quiet_when_frozen=True,
+        keeps_weights=True,
     ),
     Strategy(
         "layer_by_layer",
@@ -182,6 +127,7 @@ STRATEGIES: tuple[Strategy, ...] = (
         "checkpoints of a few megabytes.",
         _adapters,
         adapt=lora.adapt,
+        keeps_weights=True,
     ),
 )
 

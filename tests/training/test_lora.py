@@ -20,7 +20,8 @@ from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.training import lora
 from lmstudio_app.training.checkpoints import checkpoint_folders
 from lmstudio_app.training.loop import TrainRequest, train
-from lmstudio_app.training.strategies import StrategyConfig, find_strategy
+from lmstudio_app.training.strategies import find_strategy
+from lmstudio_app.training.strategy_config import StrategyConfig
 from tests.training.subjects import LABELS, changed, load, losses, make, tensors, train_until
 from tests.training.test_layers import CONFIGS, HEADS
 

@@ -16,7 +16,8 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.training import lora
 from lmstudio_app.training.plan import count_labels, describe_strategy, plan_training
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.strategies import StrategyConfig, find_strategy
+from lmstudio_app.training.strategies import find_strategy
+from lmstudio_app.training.strategy_config import StrategyConfig
 from tests.training.subjects import load, make
 from tests.training.test_layers import CONFIGS, HEADS
 

@@ -19,7 +19,8 @@ from lmstudio_app.training.lora import target_modules
 from lmstudio_app.training.plan import plan_training
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.session import make_optimizer
-from lmstudio_app.training.strategies import STRATEGIES, StrategyConfig, find_strategy, train_only
+from lmstudio_app.training.strategies import STRATEGIES, find_strategy, train_only
+from lmstudio_app.training.strategy_config import StrategyConfig
 from tests.training.subjects import SUBJECTS, changed, load, losses, make, tensors, train_until
 
 

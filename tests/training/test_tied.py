@@ -13,7 +13,8 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.training.checkpoints import Position, load_checkpoint, load_weights, save_checkpoint
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.session import make_optimizer
-from lmstudio_app.training.strategies import StrategyConfig, find_strategy, train_only
+from lmstudio_app.training.strategies import find_strategy, train_only
+from lmstudio_app.training.strategy_config import StrategyConfig
 from tests.conftest import build_tiny_tokenizer
 from tests.training.test_layers import CONFIGS, HEADS
 
