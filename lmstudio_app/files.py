@@ -1,9 +1,11 @@
-"""Writing so that a crash leaves either the old file or the new one, never half of one."""
+"""Writing so that a crash leaves either the old file or the new one, never half of one; and folders of one's own."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import errno
+import itertools
 import os
 import re
 import secrets
@@ -100,6 +102,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 _LEFT_BEHIND = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """Make ``root/name``, or ``name-2`` and so on: one of its own, also when several ask in the same moment."""
+    for number in itertools.count(1):
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        break
+    return folder
+
+
+def timestamp() -> str:
+    """The local time as the names of folders begin with it: ``20260131-235959``."""
+    return datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
 
 
 def sweep(folder: Path) -> None:

@@ -65,12 +65,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def find_run(reference: str) -> Path:
     """The folder of a run, by its folder or its name. Raises :class:`UserError` when there is none."""
+    folder = known_run(reference)
+    if folder is None:
+        raise UserError("There is no run {run}.", "runs list names them all.", run=reference)
+    return folder
+
+
+def known_run(reference: str) -> Path | None:
+    """The same, or None when there is none."""
     from lmstudio_app.training.summaries import RECIPE
 
-    for folder in (Path(reference).expanduser(), runs_folder() / reference):
-        if (folder / RECIPE).is_file():
-            return folder.resolve()
-    raise UserError("There is no run {run}.", "runs list names them all.", run=reference)
+    folders = (Path(reference).expanduser(), runs_folder() / reference)
+    return next((folder.resolve() for folder in folders if (folder / RECIPE).is_file()), None)
 
 
 # --- looking

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.runs import known_run
+from lmstudio_app.cli.train import add_overrides
 from lmstudio_app.errors import UserError
-from lmstudio_app.settings import runs_folder
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,29 +21,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("source", metavar="SOURCE", help="a RECIPE.yaml, a run's folder, or a run's name")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="a new folder for the script")
-    parser.add_argument(
-        "--set",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change the recipe, for example training.epochs=1",
-    )
+    add_overrides(parser)
     parser.add_argument("--json", action="store_true", help="one event a line on stdout")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     from lmstudio_app.training.recipe import Recipe
-    from lmstudio_app.training.runs import RECIPE
     from lmstudio_app.training.script import ScriptRequest, export_script
 
-    overrides = [text for group in args.set for text in group]
-    folders = [Path(args.source).expanduser(), runs_folder() / args.source]
-    source: Recipe | Path | None = next((folder for folder in folders if (folder / RECIPE).is_file()), None)
+    source: Recipe | Path | None = known_run(args.source)
     if source is None:
-        source = Recipe.load(folders[0], overrides)
-    elif overrides:
+        source = Recipe.load(Path(args.source).expanduser(), args.overrides)
+    elif args.overrides:
         raise UserError("A run keeps its recipe.", "Leave --set out, or name a recipe file.")
     with console_context(json=args.json) as ctx:
         path = export_script(ScriptRequest(source, args.output), ctx)

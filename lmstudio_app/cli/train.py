@@ -20,14 +20,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run's folder (default: a new one)")
-    parser.add_argument(
-        "--set",
-        action="append",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change the recipe, for example training.epochs=1",
-    )
+    add_overrides(parser)
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
     parser.add_argument(
         "--in-background",
@@ -39,6 +32,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=run)
 
 
+def add_overrides(parser: argparse.ArgumentParser) -> None:
+    """``--set KEY=VALUE …``, as often as one likes: a list ``overrides``, as ``Recipe.load`` takes it."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change the recipe, for example training.epochs=1",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
     from lmstudio_app.training.background import start_in_background
     from lmstudio_app.training.loop import TrainRequest, train
@@ -48,14 +54,13 @@ def run(args: argparse.Namespace) -> int:
     if args.resume:
         if args.run_dir is None:
             raise UserError("--resume needs the run's folder.", "Add --run-dir DIR.")
-        if any(args.set):
+        if args.overrides:
             raise UserError("A resumed run keeps its recipe.", "Leave --set out, or start a new run.")
         request = TrainRequest(None, args.run_dir, resume=True)
     elif args.recipe is None:
         raise UserError("There is no recipe.", "Name a RECIPE.yaml; resources/recipes holds examples.")
     else:
-        overrides = [text for group in args.set for text in group]
-        request = TrainRequest(Recipe.load(args.recipe, overrides), args.run_dir)
+        request = TrainRequest(Recipe.load(args.recipe, args.overrides), args.run_dir)
     if args.explain:
         if request.recipe is None:
             raise UserError("There is no recipe to explain.", "Name a RECIPE.yaml, and leave --resume out.")

@@ -9,7 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -21,10 +21,7 @@ from lmstudio_app.settings import HOME_VARIABLE, home
 from lmstudio_app.training.claims import is_running, read_claim
 from lmstudio_app.training.event_file import EVENTS, EventTail
 from lmstudio_app.training.following import FollowResult, follow, outcome, wait
-from lmstudio_app.training.runs import RunFolder, create_run, reopen_run
-
-if TYPE_CHECKING:
-    from lmstudio_app.training.loop import TrainRequest
+from lmstudio_app.training.runs import RunFolder, TrainRequest, open_run
 
 OUTPUT = "output.log"
 _SHOWN_OUTPUT = 20_000  # bytes of it in the details of an error
@@ -70,18 +67,13 @@ def _start(request: TrainRequest, ctx: JobContext) -> tuple[Path, EventTail]:
 
 def _prepare(request: TrainRequest) -> RunFolder:
     """A folder whose recipe the new process takes: without a checkpoint, a resume begins at the beginning."""
-    if not request.resume:
-        if request.recipe is None:
-            raise UserError("There is no recipe to train.", "Give a recipe file.")
-        return create_run(request.recipe, request.run_folder)
-    if request.run_folder is None:
-        raise UserError("There is no run to resume.", "Name its folder.")
-    run = reopen_run(request.run_folder)
-    run.open()
-    try:  # now, so that the new process's first event is its own
-        run.note_lost_end()
-    finally:
-        run.close()
+    run = open_run(request)
+    if request.resume:
+        run.open()
+        try:  # now, so that the new process's first event is its own
+            run.note_lost_end()
+        finally:
+            run.close()
     return run
 
 

@@ -13,7 +13,7 @@ from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.training.claims import is_running
 from lmstudio_app.training.control import POLL, read_live, send_command
 from lmstudio_app.training.event_file import EventTail, last_event
-from lmstudio_app.training.summaries import RECIPE
+from lmstudio_app.training.summaries import require_run
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,7 @@ def follow_run(request: FollowRequest, ctx: JobContext) -> FollowResult:
     and ``stop`` are passed on to the training. Raises :class:`UserError` when the run fails, or when its process
     vanishes without a word.
     """
-    folder = request.folder.expanduser().resolve()
-    if not (folder / RECIPE).is_file():
-        raise UserError("{folder} holds no run.", "Choose a folder with a recipe.yaml.", folder=str(folder))
+    folder = require_run(request.folder)
     tail = EventTail(folder, request.start_offset)
     ending = follow(folder, tail, ctx)
     if ending is None and tail.offset == request.start_offset:  # nothing new: it had ended before

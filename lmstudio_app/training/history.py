@@ -9,7 +9,7 @@ from typing import Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.training.claims import folder_lock, is_running
-from lmstudio_app.training.summaries import RECIPE, RunSummary, read_recipe, summarize_run
+from lmstudio_app.training.summaries import RunSummary, read_recipe, require_run, summarize_run
 
 
 def search_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
@@ -27,9 +27,7 @@ def trash_run(folder: Path) -> None:
     """Move a run to the system's trash. Raises :class:`UserError` when it is running, or when there is no trash."""
     from send2trash import send2trash
 
-    folder = folder.expanduser().resolve()
-    if not (folder / RECIPE).is_file():
-        raise UserError("{folder} holds no run.", "Choose a folder with a recipe.yaml.", folder=str(folder))
+    folder = require_run(folder)
     with folder_lock(folder):  # no training begins in between
         if is_running(folder):
             raise UserError(

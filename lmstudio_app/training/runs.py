@@ -15,29 +15,41 @@ output.log      what a training in a process of its own has printed
 
 from __future__ import annotations
 
-import datetime
-import itertools
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Failed, Finished, to_json
-from lmstudio_app.files import sweep
+from lmstudio_app.files import new_folder, sweep, timestamp
 from lmstudio_app.settings import runs_folder
 from lmstudio_app.training.claims import PROCESS, Claim, claim, folder_lock, is_running, release, require_nobody
 from lmstudio_app.training.digest import digest_events
 from lmstudio_app.training.event_file import EVENTS, end_of_last_line, last_event, read_events
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.summaries import FINAL, RECIPE, RunSummary, list_runs, summarize_run
+from lmstudio_app.training.summaries import FINAL, RECIPE, RunSummary, list_runs, require_run, summarize_run
 
 __all__ = [
-    "ADAPTER", "CHECKPOINTS", "EVENTS", "FINAL", "PROCESS", "RECIPE", "RunFolder", "RunSummary", "create_run",
-    "is_running", "list_runs", "read_events", "reopen_run", "summarize_run",
+    "ADAPTER", "CHECKPOINTS", "EVENTS", "FINAL", "PROCESS", "RECIPE", "RunFolder", "RunSummary", "TrainRequest",
+    "create_run", "is_running", "list_runs", "open_run", "read_events", "reopen_run", "summarize_run",
 ]  # fmt: skip
 
 CHECKPOINTS, ADAPTER = "checkpoints", "adapter"
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """Train ``recipe`` into ``run_folder`` (None: a new one); or go on with the run there (``resume``).
+
+    ``parts``: every batch is done in at least so many parts, which needs less memory and gives the same result.
+    """
+
+    recipe: Recipe | None
+    run_folder: Path | None = None
+    resume: bool = False
+    parts: int = 1
 
 
 class RunFolder:
@@ -110,7 +122,10 @@ def create_run(recipe: Recipe, folder: Path | None = None) -> RunFolder:
     """
     if folder is None and recipe.output:
         folder = Path(recipe.output).expanduser()
-    folder = _new_folder(recipe) if folder is None else folder.expanduser().resolve()
+    if folder is None:
+        name = f"{timestamp()}-{recipe.task}-{_slug(recipe.title)}".rstrip("-")
+        folder = new_folder(runs_folder().resolve(), name)
+    folder = folder.expanduser().resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with folder_lock(folder):
         if (folder / RECIPE).exists() and not _failed_before_it_began(folder):
@@ -123,21 +138,6 @@ def create_run(recipe: Recipe, folder: Path | None = None) -> RunFolder:
     return RunFolder(folder, recipe)
 
 
-def _new_folder(recipe: Recipe) -> Path:
-    """Make a folder of its own, also when several trainings begin in the same second."""
-    moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-    name = f"{moment}-{recipe.task}-{_slug(recipe.title)}".rstrip("-")
-    root = runs_folder().resolve()
-    for number in itertools.count(1):
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        break
-    return folder
-
-
 def _failed_before_it_began(folder: Path) -> bool:
     """Did bad input end the run in ``folder`` before its first step? Then the mended recipe may take its place."""
     digest = digest_events(folder)
@@ -145,10 +145,19 @@ def _failed_before_it_began(folder: Path) -> bool:
     return is_empty and isinstance(digest.ending, Failed) and not is_running(folder)
 
 
+def open_run(request: TrainRequest) -> RunFolder:
+    """The run that is asked for: a new one, or one to be resumed. Raises :class:`UserError` as these do."""
+    if not request.resume:
+        if request.recipe is None:
+            raise UserError("There is no recipe to train.", "Give a recipe file.")
+        return create_run(request.recipe, request.run_folder)
+    if request.run_folder is None:
+        raise UserError("There is no run to resume.", "Name its folder.")
+    return reopen_run(request.run_folder)
+
+
 def reopen_run(folder: Path) -> RunFolder:
     """The run in ``folder``, to be resumed. Raises :class:`UserError` when there is none or somebody writes it."""
-    folder = folder.expanduser().resolve()
-    if not (folder / RECIPE).is_file():
-        raise UserError("{folder} holds no run.", "Choose a folder with a recipe.yaml.", folder=str(folder))
+    folder = require_run(folder)
     require_nobody(folder)
     return RunFolder(folder, Recipe.load(folder / RECIPE))

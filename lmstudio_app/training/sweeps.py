@@ -8,21 +8,21 @@ The trainings themselves are ordinary runs, tagged with the sweep's name.
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.errors import UserError, is_out_of_memory
+from lmstudio_app.errors import UserError, first_line, is_out_of_memory
 from lmstudio_app.events import Event, Finished, TrialEnded
+from lmstudio_app.files import new_folder, timestamp
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.settings import runs_folder, sweeps_folder
 from lmstudio_app.tasks import find_task
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.runs import create_run
-from lmstudio_app.training.summaries import RECIPE, About, write_about
+from lmstudio_app.training.summaries import RECIPE, About, lower_is_better, write_about
 from lmstudio_app.training.sweep_config import Range, SweepConfig
 
 if TYPE_CHECKING:
@@ -144,10 +144,7 @@ def _open(request: SweepRequest) -> tuple[Path, SweepConfig]:
     if request.folder is not None:
         folder = request.folder.expanduser().resolve()
     else:
-        moment = datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        root = sweeps_folder().resolve()
-        names = (f"{moment}-{request.config.recipe['task']}{suffix}" for suffix in _suffixes())
-        folder = next(root / name for name in names if not (root / name).exists())
+        folder = new_folder(sweeps_folder().resolve(), f"{timestamp()}-{request.config.recipe['task']}")
     if (folder / SWEEP).exists():
         raise UserError(
             "{folder} already holds a sweep.", "Resume it (--resume), or choose another folder.", folder=str(folder)
@@ -157,16 +154,12 @@ def _open(request: SweepRequest) -> tuple[Path, SweepConfig]:
     return folder, request.config
 
 
-def _suffixes() -> itertools.chain[str]:
-    return itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-
-
 def _metric(config: SweepConfig) -> tuple[str, bool]:
     """The metric that is compared, and whether more of it is better."""
     task = find_task(str(config.recipe["task"]))
     if config.metric in ("", task.main_metric):
         return task.main_metric, task.greater_is_better
-    return config.metric, not any(word in config.metric for word in ("loss", "perplexity"))
+    return config.metric, not lower_is_better(config.metric)
 
 
 def _study(folder: Path, config: SweepConfig, metric: str, *, greater_is_better: bool) -> Study:
@@ -229,7 +222,9 @@ def _run_trial(study: Study, trial: Trial, config: SweepConfig, sweep: str, metr
         if not isinstance(event, Finished):  # the sweep has an end of its own
             ctx.emit(event)
 
-    folder = Path(trial.user_attrs.get(_FOLDER) or _new_run_folder(sweep, trial.number))
+    folder = Path(
+        trial.user_attrs.get(_FOLDER) or new_folder(runs_folder().resolve(), f"{sweep}-trial-{trial.number + 1:03}")
+    )
     trial.set_user_attr(_FOLDER, str(folder))
     try:
         if not (folder / RECIPE).is_file():
@@ -248,13 +243,8 @@ def _run_trial(study: Study, trial: Trial, config: SweepConfig, sweep: str, metr
     except (UserError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
-        trial.set_user_attr(_REASON, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        trial.set_user_attr(_REASON, first_line(error))
         study.tell(trial, state=TrialState.FAIL)
-
-
-def _new_run_folder(sweep: str, number: int) -> Path:
-    names = (f"{sweep}-trial-{number + 1:03}{suffix}" for suffix in _suffixes())
-    return next(folder for name in names if not (folder := runs_folder().resolve() / name).exists())
 
 
 def _as_result(trial: FrozenTrial) -> TrialResult:

@@ -16,35 +16,17 @@ from pathlib import Path
 
 import pytest
 
-from lmstudio_app.errors import Cancelled, UserError
+from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Failed, Status, StepLogged
-from lmstudio_app.jobs import Control, JobContext
+from lmstudio_app.jobs import JobContext
 from lmstudio_app.training.checkpoints import checkpoint_folders, find_damage
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.recipe import Recipe
-from lmstudio_app.training.runs import is_running, read_events, summarize_run
+from lmstudio_app.training.runs import is_running, summarize_run
 from tests.training.conftest import write_reviews
+from tests.training.subjects import losses, train_until
 
 MakeRecipe = Callable[..., Recipe]
-
-
-def losses(folder: Path) -> dict[int, str]:
-    """Loss of every step, to the last bit; of steps that were made twice the later one."""
-    return {e.step: float(e.loss).hex() for e in read_events(folder) if isinstance(e, StepLogged)}
-
-
-def train_until(recipe: Recipe, folder: Path, step: int, *, resume: bool = False) -> list[Event]:
-    """Train, and cancel once ``step`` is logged."""
-    control, events = Control(), []
-
-    def emit(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, StepLogged) and event.step == step:
-            control.cancel()
-
-    with pytest.raises(Cancelled):
-        train(TrainRequest(None if resume else recipe, folder, resume=resume), JobContext(emit, control))
-    return events
 
 
 def resume(folder: Path) -> list[str]:
