@@ -113,6 +113,5 @@ CAUSAL_LM = Task(
     loss=labelled_loss,
     items=count_targets,
     predictions=(NEXT_TOKEN,),
-    families=("gpt2", "llama"),
     recommended={"training.learning_rate": 5e-4, "training.epochs": 10.0, "architecture.family": "gpt2"},
 )

@@ -192,6 +192,5 @@ CHAT = Task(
     options=ChatOptions,
     loss=labelled_loss,
     items=count_targets,
-    families=("gpt2", "llama"),
     recommended={"training.max_length": 512, "training.batch_size": 8, "training.learning_rate": 5e-5},
 )

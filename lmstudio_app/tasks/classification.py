@@ -290,5 +290,4 @@ CLASSIFICATION = Task(
     collate=collate,
     evaluate=evaluate,
     predictions=(CLASSIFY,),
-    families=("bert",),
 )

@@ -123,6 +123,5 @@ MASKED_LM = Task(
     items=count_labels,
     predictions=(FILL_MASK,),
     options=MaskingOptions,
-    families=("bert",),
     recommended={"training.learning_rate": 5e-4, "training.epochs": 10.0, "architecture.tokenizer.lowercase": True},
 )

@@ -211,6 +211,5 @@ QUESTION_ANSWERING = Task(
     predictions=(ASK,),
     options=QuestionOptions,
     loss=loss,
-    families=("bert",),
     recommended={"training.max_length": 320, "training.batch_size": 16, "training.learning_rate": 3e-4},
 )

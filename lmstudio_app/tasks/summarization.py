@@ -105,6 +105,5 @@ SUMMARIZATION = Task(
     items=count_labels,
     predictions=(SUMMARIZE,),
     options=Seq2SeqOptions,
-    families=("marian",),
     recommended={"training.max_length": 512, "training.batch_size": 8},
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.architectures import FAMILIES_BY_HEAD
 from lmstudio_app.options import check_options, option
 
 if TYPE_CHECKING:
@@ -122,9 +123,8 @@ class Task:
 
     ``columns`` declares what the data must have; it builds the form and the column mapping. ``head`` says how the model
     is loaded (see :class:`lmstudio_app.models.loading.LoadRequest`). ``options`` is a dataclass of described fields,
-    the recipe's section of that name. ``predictions`` are what a model trained for the task can be asked. ``families``
-    are the architectures that can be made for it with random weights. ``recommended`` are values of the recipe's
-    fields, as ``section.key``, with which the form begins.
+    the recipe's section of that name. ``predictions`` are what a model trained for the task can be asked.
+    ``recommended`` are values of the recipe's fields, as ``section.key``, with which the form begins.
     """
 
     name: str
@@ -150,7 +150,11 @@ class Task:
     loss: Callable[[Any, Inputs], torch.Tensor] = model_loss
     # how many items that mean is over: batches of one optimizer step are weighted by it
     items: Callable[[Inputs], int] = count_rows
-    families: tuple[str, ...] = ()
     # (training rows, options) -> tokens that a vocabulary learned for the task keeps whole, such as >>deu<<
     special_tokens: Callable[[Dataset, Any], Sequence[str]] | None = None
     recommended: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The architectures that can be made for it with random weights."""
+        return FAMILIES_BY_HEAD.get(self.head, ())

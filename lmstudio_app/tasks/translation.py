@@ -261,5 +261,4 @@ TRANSLATION = Task(
     predictions=(TRANSLATE,),
     options=TranslationOptions,
     special_tokens=special_tokens,
-    families=("marian",),
 )
