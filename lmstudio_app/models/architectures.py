@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +79,7 @@ class ArchitectureConfig:
     layers: int = option(
         4, "Layers", "How many Transformer layers lie above each other.", basic=True, minimum=1, maximum=96
     )
-    heads: int = option(4, "Heads", "Attention heads of each layer.", basic=True, minimum=1, maximum=128)
+    heads: int = option(4, "Heads", "Attention heads of each layer: each learns its own way of looking at the other words.", basic=True, minimum=1, maximum=128)
     hidden_size: int = option(
         256, "Hidden size", "Numbers that stand for a token in each layer; a multiple of the heads.",
         basic=True, minimum=8, maximum=16_384,
@@ -130,14 +129,6 @@ def new_model_title(family: str, layers: int | None = None) -> str:
     return f"{name}, 1 layer" if layers == 1 else f"{name}, {layers} layers"
 
 
-@dataclass(frozen=True)
-class LayerSize:
-    """A box of the layer diagram: ``embeddings``, ``encoder 1``, ``decoder 1``, …, ``head``, and its parameters."""
-
-    name: str
-    parameters: int
-
-
 def create_model(
     config: ArchitectureConfig, head: str, tokenizer: Any, labels: Sequence[str] = (), seed: int = 42
 ) -> Any:
@@ -162,44 +153,16 @@ def create_model(
     return model.eval()
 
 
-def count_parameters(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> int:
-    """How many parameters the model would have; nothing is allocated."""
-    return sum(layer.parameters for layer in layer_sizes(config, vocabulary, head, labels))
-
-
-def layer_sizes(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> tuple[LayerSize, ...]:
-    """Parameters by layer, from the input to the output; nothing is allocated. Tied weights count once, at the input.
+def skeleton(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> Any:
+    """The model with all its names and shapes and no weights (on torch's meta device): of any size, in no memory.
 
     Imports torch and builds the model's modules (a second or two for a large one), so a window asks in a job.
     """
-    model = skeleton(config, vocabulary, head, labels)
-    sizes: dict[str, int] = {}
-    for name, parameter in model.named_parameters():
-        layer = _layer_of(name, is_pair=config.family == "marian")
-        sizes[layer] = sizes.get(layer, 0) + parameter.numel()
-    return tuple(LayerSize(name, count) for name, count in sizes.items())
-
-
-def skeleton(config: ArchitectureConfig, vocabulary: int, head: str, labels: int = 2) -> Any:
-    """The model with all its names and shapes and no weights (on torch's meta device): of any size, in no memory."""
     import torch
 
     names = [str(index) for index in range(labels)]
     with torch.device("meta"):
         return _build(config.family, head, _settings(config, head, vocabulary, names))
-
-
-_IN_LAYER = re.compile(r"(?:^|\.)(encoder|decoder)?\.?(?:layers?|h)\.(\d+)\.")
-
-
-def _layer_of(name: str, *, is_pair: bool) -> str:
-    """The box that a parameter belongs to, by its name in transformers."""
-    if found := _IN_LAYER.search(name):
-        side = found[1] if is_pair and found[1] else "layer"
-        return f"{side} {int(found[2]) + 1}"
-    if re.search(r"embed|\bwte\b|\bwpe\b|\bshared\b", name):
-        return "embeddings"
-    return "head"
 
 
 def _settings(config: ArchitectureConfig, head: str, vocabulary: int, labels: Sequence[str]) -> dict[str, Any]:

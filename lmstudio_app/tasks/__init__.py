@@ -11,7 +11,6 @@ from lmstudio_app.tasks.causal_lm import CAUSAL_LM
 from lmstudio_app.tasks.chat import CHAT
 from lmstudio_app.tasks.classification import CLASSIFICATION
 from lmstudio_app.tasks.masked_lm import MASKED_LM
-from lmstudio_app.tasks.outputs import Label
 from lmstudio_app.tasks.question_answering import QUESTION_ANSWERING
 from lmstudio_app.tasks.sentiment import SENTIMENT
 from lmstudio_app.tasks.summarization import SUMMARIZATION
@@ -61,4 +60,4 @@ def _find(name: str, records: Iterable[_Record], template: str) -> _Record:
     raise UserError(template, "Choose one of: {names}.", name=name, names=", ".join(r.name for r in records))
 
 
-__all__ = ["PREDICTIONS", "TASKS", "Label", "Prediction", "Task", "find_prediction", "find_task"]
+__all__ = ["PREDICTIONS", "TASKS", "Prediction", "Task", "find_prediction", "find_task"]

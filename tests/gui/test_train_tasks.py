@@ -24,7 +24,7 @@ from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.layer_plan import ADAPTED, FROZEN, LATER, TRAINS, UNREACHED
 from lmstudio_app.gui.widgets.results_view import ResultsView
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.architectures import count_parameters
+from lmstudio_app.models.architectures import skeleton
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
 from lmstudio_app.training.runs import list_runs
 from lmstudio_app.training.summaries import read_recipe
@@ -194,7 +194,7 @@ def test_a_new_model_is_counted_while_its_form_is_filled_in(qtbot: QtBot, tab: T
     for layers in (1, 3):
         new.form.set_values({f"architecture.{name}": value for name, value in {**SMALL, "layers": layers}.items()})
         wait_for_plan(qtbot, tab)
-        wanted = count_parameters(new.config(), 150, "masked-lm")
+        wanted = sum(parameter.numel() for parameter in skeleton(new.config(), 150, "masked-lm").parameters())
         assert new.count.text() == f"{number_text(wanted)} parameters"
     assert [row.title for row in tab.panel.plan.bars.rows][-2:] == ["Layer 0", "Embeddings"]
     new.form.set_values({"architecture.heads": 5})

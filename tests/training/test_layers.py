@@ -10,6 +10,7 @@ import transformers as t
 from torch import nn
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.models.architectures import FAMILIES_BY_HEAD, ArchitectureConfig, skeleton
 from lmstudio_app.training.layers import fixed_parameters, head_modules, layer_groups
 
 ENCODER = {
@@ -102,3 +103,17 @@ def test_positions_that_are_a_formula_never_train() -> None:
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(UserError, match="cannot be told apart"):
         layer_groups(nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("family", "head"), [(family, head) for head, families in FAMILIES_BY_HEAD.items() for family in families]
+)
+def test_every_new_model_has_its_layers(family: str, head: str) -> None:
+    model = skeleton(ArchitectureConfig(family=family, layers=2, heads=2, hidden_size=16, max_length=32), 100, head, 3)
+    groups = layer_groups(model)
+    layers = [group for group in groups if group.kind == "layer"]
+    wanted = [*ENCODER_LAYERS, *DECODER_LAYERS[:2]] if family == "marian" else TWO[1:]
+    assert [group.title for group in layers] == wanted
+    assert groups[0].title == "Embeddings"
+    assert layers[0].count == layers[1].count > 0
+    assert sum(group.count for group in groups) == sum(parameter.numel() for parameter in model.parameters())
