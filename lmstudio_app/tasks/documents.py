@@ -32,31 +32,37 @@ _END = re.compile(
     r"""|[.!?…]+[”’»)\]"']*(?=\s)"""
 )
 _OPENERS = "\"'“‘«([¿¡"
+_LOOK = 64  # characters around a full stop that say whether it ends a sentence
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, by their punctuation, Latin or Chinese and Japanese; without outer spaces.
+    """The sentences of a text without outer spaces; see :func:`sentence_spans`. Nothing but spaces is lost."""
+    return [text[begin:end] for begin, end in sentence_spans(text)]
+
+
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each sentence begins and ends, by its punctuation, Latin or Chinese and Japanese; without outer spaces.
 
     After a full stop a sentence ends when the next one begins like one (no small letter) and the word before it is no
-    common abbreviation and no initial. Nothing but spaces is lost.
+    common abbreviation and no initial.
     """
-    sentences, begin = [], 0
-    for found in _END.finditer(text):
-        if found[0][0] in ".!?…" and not _ends_here(text, begin, found):
-            continue
-        sentences.append(text[begin : found.end()])
-        begin = found.end()
-    sentences.append(text[begin:])
-    return [stripped for sentence in sentences if (stripped := sentence.strip())]
+    begin = 0
+    ends = [found.end() for found in _END.finditer(text) if found[0][0] not in ".!?…" or _ends_here(text, found)]
+    for end in (*ends, len(text)):
+        sentence = text[begin:end]
+        if stripped := sentence.strip():
+            start = begin + len(sentence) - len(sentence.lstrip())
+            yield start, start + len(stripped)
+        begin = end
 
 
-def _ends_here(text: str, begin: int, found: re.Match[str]) -> bool:
-    following = text[found.end() :].lstrip().lstrip(_OPENERS)
+def _ends_here(text: str, found: re.Match[str]) -> bool:
+    following = text[found.end() : found.end() + _LOOK].lstrip().lstrip(_OPENERS)
     if following[:1].islower():
         return False
     if not found[0].startswith(".") or found[0].startswith(".."):
         return True
-    words = text[begin : found.start()].split()
+    words = text[max(0, found.start() - _LOOK) : found.start()].split()
     last = words[-1].lstrip(_OPENERS) if words else ""
     return not (last.lower() in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last.isupper()))
 

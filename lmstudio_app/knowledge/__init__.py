@@ -1,0 +1,1 @@
+"""Knowledge bases: files cut into passages, found by words and by meaning, and questions answered from them."""
