@@ -294,6 +294,11 @@ def build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
     hints = {name: _without_none(hint) for name, hint in typing.get_type_hints(cls).items()}
     known = [item.name for item in dataclasses.fields(cls)]
     for key in values:
+        if not known:
+            raise UserError(
+                "There is nothing to set in {section}, so {key} means nothing.", "Leave the section out.",
+                section=prefix.rstrip("."), key=f"{prefix}{key}",
+            )  # fmt: skip
         if key not in known:
             near = _nearest(cls, str(key))
             raise UserError(

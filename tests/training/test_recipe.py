@@ -157,3 +157,10 @@ def test_a_symbolic_link_keeps_its_name(plain: Path, tmp_path: Path) -> None:
     (tmp_path / "blob").write_text("text\tlabel\nfine\t1\n")
     (tmp_path / "train.tsv").symlink_to("blob")
     assert Recipe.load(plain, ["data.train=train.tsv"]).data.train == str(tmp_path / "train.tsv")
+
+
+def test_options_of_a_task_that_has_none_are_told() -> None:
+    values = {"task": "sentiment", "model": "m", "data": {"train": "uci-imdb"}, "options": {"beams": 2}}
+    with pytest.raises(UserError, match=r"nothing to set in options, so options\.beams means nothing") as caught:
+        Recipe.from_dict(values)
+    assert caught.value.remedy == "Leave the section out."
