@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -79,13 +78,13 @@ class SweepConfig:
                 count=self.total,
                 most=MOST_TRIALS,
             )
-        for values in itertools.islice(self._corners(), 2):
-            self.recipe_with(values)  # a key or value that no recipe has shows now, not in the last trial
-
-    def _corners(self) -> list[dict[str, Any]]:
-        """The lowest (or first) of all values, and the highest (or last)."""
-        ends = [(v.low, v.high) if isinstance(v, Range) else (v[0], v[-1]) for v in self.space.values()]
-        return [dict(zip(self.space, corner, strict=True)) for corner in zip(*ends, strict=True)]
+        first, last = ({key: _ends(value)[at] for key, value in self.space.items()} for at in (0, -1))
+        for key, dimension in self.space.items():  # what no recipe can be shows now, not in the last trial
+            for value in _ends(dimension):
+                try:
+                    self.recipe_with({**first, key: value})
+                except UserError:
+                    self.recipe_with({**last, key: value})  # it may go with other values of the other keys
 
     @property
     def total(self) -> int:
@@ -100,7 +99,11 @@ class SweepConfig:
             *sections, last = key.split(".")
             section = changed
             for name in sections:
-                section = section.setdefault(name, {})
+                if section.get(name) is None:
+                    section[name] = {}
+                section = section[name]
+                if not isinstance(section, dict):
+                    raise UserError("{key} has no key below it.", "Set {key} itself.", key=name)
             section[last] = value
         return Recipe.from_dict(changed)
 
@@ -138,7 +141,14 @@ def _copied(value: Any) -> Any:
     return {key: _copied(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
-def _dimension(key: str, value: Any) -> tuple[Any, ...] | Range:
+def _ends(dimension: tuple[Any, ...] | Range) -> tuple[Any, ...]:
+    """The values of a list, or the lowest and the highest of a range."""
+    return (dimension.low, dimension.high) if isinstance(dimension, Range) else dimension
+
+
+def _dimension(key: Any, value: Any) -> tuple[Any, ...] | Range:
+    if not isinstance(key, str):
+        raise UserError("The key {key} in space is no text.", "Write keys of the recipe, as training.epochs.", key=key)
     if isinstance(value, Range):
         return value
     if isinstance(value, Mapping) and {"low", "high"} <= set(value) <= {"low", "high", "log"}:

@@ -231,20 +231,25 @@ def _run_trial(study: Study, trial: Trial, config: SweepConfig, sweep: str, metr
             create_run(config.recipe_with(trial.user_attrs[_VALUES]), folder)
             write_about(folder, About(tags=(sweep,)))
         result = train(TrainRequest(None, folder, resume=True), JobContext(_emit, ctx.control))
-        trial.set_user_attr(_STATE, result.state)
-        if metric not in result.metrics:
-            raise UserError(
-                "The task does not report the metric {metric}.",
-                "Choose one of: {names}.",
-                metric=metric,
-                names=", ".join(result.metrics),
-            )
-        study.tell(trial, result.metrics[metric])
     except (UserError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not is_out_of_memory(error):
             raise
         trial.set_user_attr(_REASON, first_line(error))
         study.tell(trial, state=TrialState.FAIL)
+        return
+    trial.set_user_attr(_STATE, result.state)
+    if metric in result.metrics:
+        study.tell(trial, result.metrics[metric])
+        return
+    problem = UserError(
+        "The task does not report the metric {metric}.",
+        "Choose one of: {names}.",
+        metric=metric,
+        names=", ".join(result.metrics),
+    )
+    trial.set_user_attr(_REASON, problem.message)
+    study.tell(trial, state=TrialState.FAIL)
+    raise problem  # the other trainings would not report it either
 
 
 def _as_result(trial: FrozenTrial) -> TrialResult:

@@ -154,3 +154,33 @@ def test_the_command_line_runs_shows_and_lists_sweeps(
     assert main(["sweep", "run", "--resume", "--dir", str(folder)]) == 0  # nothing is left to do
     assert len(read_sweep(folder).trials) == 2
     assert main(["sweep", "show", str(tmp_path / "nothing")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        ({"training.epochs": [1, "many", 2]}, "training.epochs is 'many'"),
+        ({"training.epochs.x": [1, 2]}, "epochs has no key below it"),
+        ({3: [1, 2]}, "The key 3 in space is no text"),
+        ({"data.columns.text": ["text"], "training.batch_size": [8, 0, 4]}, "training.batch_size is 0"),
+    ],
+)
+def test_what_no_recipe_can_be_shows_before_the_first_trial(
+    make_recipe: MakeRecipe, space: dict[Any, Any], words: str
+) -> None:
+    with pytest.raises(UserError, match=words):
+        sweep_of(make_recipe(), space, method="grid")
+
+
+def test_values_may_go_only_with_some_of_another_key(tmp_path: Path) -> None:
+    values = {"task": "masked_lm", "architecture": {"family": "bert"}, "data": {"train": "handbook"}}
+    space = {"architecture.hidden_size": [64, 96], "architecture.heads": [4, 12]}  # not 64 with 12
+    assert SweepConfig(recipe=values, space=space, method="grid").total == 4
+
+
+def test_a_metric_that_the_task_does_not_report_ends_the_sweep_at_once(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    config = sweep_of(make_recipe(epochs=0.1), {"training.seed": [1, 2, 3]}, method="grid", metric="accurcy")
+    with pytest.raises(UserError, match="does not report the metric accurcy") as caught:
+        run_sweep(SweepRequest(config, tmp_path / "sweep"), JobContext())
+    assert "accuracy" in caught.value.remedy
+    assert [trial.state for trial in read_sweep(tmp_path / "sweep").trials] == ["failed"]
