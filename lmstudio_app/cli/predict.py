@@ -20,6 +20,7 @@ from lmstudio_app.files import atomic_path
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks import PREDICTIONS, Prediction, find_prediction
 from lmstudio_app.tasks.outputs import Answer, Candidates, Label, Text
+from lmstudio_app.tasks.streaming import BadRow
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -132,11 +133,25 @@ def predict_file(request: PredictRequest, ctx: JobContext) -> int:
         atomic_path(request.output) as temporary,
         temporary.open("w", encoding="utf-8", newline="\n") as file,
     ):
-        for output in prediction.predict(loaded, read_rows(request.input), ctx, options):
-            file.write(json.dumps(output.to_row(), ensure_ascii=False) + "\n")
-            done += 1
-            meter.update(done)
+        try:
+            for output in prediction.predict(loaded, read_rows(request.input), ctx, options):
+                file.write(json.dumps(output.to_row(), ensure_ascii=False) + "\n")
+                done += 1
+                meter.update(done)
+        except BadRow as error:
+            if not isinstance(error.row, _Row):
+                raise
+            raise UserError(
+                "Line {number} of {path}: {sentence}", "{advice}",
+                number=error.row.line, path=str(request.input), sentence=error.message, advice=error.remedy,
+            ) from error  # fmt: skip
     return done
+
+
+class _Row(dict[str, Any]):
+    """A row that knows its line."""
+
+    line = 0
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -157,7 +172,9 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                         number=number,
                         path=str(path),
                     )
-                yield row
+                known = _Row(row)
+                known.line = number
+                yield known
     except FileNotFoundError:
         raise UserError("There is no file {path}.", "Check the path.", path=str(path)) from None
     except UnicodeDecodeError as error:

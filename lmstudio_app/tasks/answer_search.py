@@ -25,7 +25,7 @@ from lmstudio_app.tasks.spans import (
     require_fast,
     window_features,
 )
-from lmstudio_app.tasks.streaming import READ_AHEAD, longest_text
+from lmstudio_app.tasks.streaming import READ_AHEAD, BadRow, longest_text
 from lmstudio_app.tasks.task import Prediction, PredictOptions, Setup
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ def _read_ahead(source: Iterator[Mapping[str, Any]], count: int) -> list[tuple[s
     for row in itertools.islice(source, count):
         question, context = row.get("question"), row.get("context")
         if not isinstance(question, str) or not isinstance(context, str):
-            raise UserError(
+            raise BadRow(
+                row,
                 "A row has no question or no context: {row}.",
                 'Each row needs {{"question": …, "context": …}}.',
-                row=str(dict(row))[:120],
             )
         found.append((question, context))
         size += len(context)

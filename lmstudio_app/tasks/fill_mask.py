@@ -13,7 +13,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.options import option
 from lmstudio_app.tasks.outputs import Candidate, Candidates
-from lmstudio_app.tasks.streaming import longest_text, row_text, stream_rows, token_text
+from lmstudio_app.tasks.streaming import BadRow, longest_text, row_text, stream_rows, token_text
 from lmstudio_app.tasks.task import Prediction, PredictOptions
 
 if TYPE_CHECKING:
@@ -54,13 +54,13 @@ def fill_masks(
         features = {name: encoded[name] for name in ("input_ids", "token_type_ids") if name in encoded}
         gaps = text.count(tokenizer.mask_token)
         if not gaps:
-            raise UserError(
-                "There is no gap in this text: “{text}”.", "Write {mask} or ___ where a word is to be guessed.",
+            raise BadRow(
+                row, "There is no gap in this text: “{text}”.", "Write {mask} or ___ where a word is to be guessed.",
                 text=text[:80], mask=tokenizer.mask_token,
             )  # fmt: skip
         if features["input_ids"].count(tokenizer.mask_token_id) < gaps:
-            raise UserError(
-                "A gap lies beyond the {limit} tokens that this model reads: {text}…", "Shorten the text.",
+            raise BadRow(
+                row, "A gap lies beyond the {limit} tokens that this model reads: {text}…", "Shorten the text.",
                 limit=limit, text=text[:80],
             )  # fmt: skip
         return text, features

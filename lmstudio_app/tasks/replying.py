@@ -24,7 +24,7 @@ from lmstudio_app.tasks.chat_templates import (
     prepare_messages,
 )
 from lmstudio_app.tasks.outputs import Text
-from lmstudio_app.tasks.streaming import longest_text, read_ahead
+from lmstudio_app.tasks.streaming import BadRow, longest_text, read_ahead
 from lmstudio_app.tasks.task import Prediction, PredictOptions
 
 if TYPE_CHECKING:
@@ -162,11 +162,13 @@ def predict_replies(
             try:
                 prompts.append(encode_prompt(loaded.tokenizer, messages, room))
             except TemplateRefused as error:
-                raise UserError(
+                raise BadRow(
+                    row,
                     "The chat template of {model} does not take this conversation ({reason}): {row}.",
                     "Let user and assistant take turns, and begin with the user.",
-                    model=loaded.reference, reason=str(error)[:200], row=str(dict(row))[:120],
-                ) from error  # fmt: skip
+                    model=loaded.reference,
+                    reason=str(error)[:200],
+                ) from error
         for reply in write_replies(loaded, prompts, ctx, options, first_row=first_row, ends_early=True):
             yield Text(reply)
         first_row += len(window)
@@ -185,10 +187,10 @@ def read_messages(row: Mapping[str, Any]) -> Messages:
     while messages and messages[-1]["role"] == "assistant":
         messages.pop()
     if not any(message["role"] != "system" for message in messages):
-        raise UserError(
+        raise BadRow(
+            row,
             "A row has no conversation with a question: {row}.",
             'Each row needs {{"messages": [{{"role": "user", "content": …}}]}}.',
-            row=str(dict(row))[:120],
         )
     return messages
 

@@ -19,6 +19,16 @@ R = TypeVar("R")
 READ_AHEAD = 16  # batches
 
 
+class BadRow(UserError):
+    """A row that no prediction can be made for. ``row`` is the very mapping that came in, so that whoever read it can
+    say where it stands; the sentence shows its beginning.
+    """
+
+    def __init__(self, source: Mapping[str, Any], template: str, remedy: str, **parameters: Any) -> None:
+        self.row = source
+        super().__init__(template, remedy, row=str(dict(source))[:120], **parameters)
+
+
 def read_ahead(rows: Iterable[Mapping[str, Any]], batch_size: int) -> Iterator[list[Mapping[str, Any]]]:
     """The rows in windows of :data:`READ_AHEAD` batches, within which they are sorted by length: any file streams."""
     source = iter(rows)
@@ -61,9 +71,7 @@ def row_text(row: Mapping[str, Any], name: str = "text") -> str:
     """The text of a row. Raises :class:`UserError` when it has none."""
     text = row.get(name)
     if not isinstance(text, str):
-        raise UserError(
-            "A row has no {name}: {row}.", 'Each row needs {{"{name}": …}}.', name=name, row=str(dict(row))[:120]
-        )
+        raise BadRow(row, "A row has no {name}: {row}.", 'Each row needs {{"{name}": …}}.', name=name)
     return whole_characters(text)
 
 

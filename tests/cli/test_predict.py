@@ -105,3 +105,29 @@ def test_the_help_says_what_rows_hold(name: str, capsys: pytest.CaptureFixture[s
         assert f"{column.name}: {column.help}" in text
     first = next(iter(prediction.output.__dataclass_fields__))
     assert f'out: {{"{first}": …' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "good", "bad"),
+    [
+        ("fill_mask", "bert", {"text": "a ___"}, {"text": "no gap"}),
+        ("fill_mask", "bert", {"text": "a ___"}, {"text": None}),
+        ("next_sentence", "bert", {"text": "a", "pair": "b"}, {"text": "alone"}),
+        ("next_token", "gpt2", {"text": "a"}, {"words": 5}),
+        ("chat", "gpt2", {"messages": [{"role": "user", "content": "hi"}]}, {"messages": ["hi"]}),
+    ],
+)
+def test_the_line_of_a_bad_row_is_named_and_the_old_output_stays(
+    models: dict[str, Path],
+    name: str,
+    model: str,
+    good: dict[str, Any],
+    bad: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "out.jsonl").write_text("old", encoding="utf-8")
+    code, _ = predict(name, models[model], [good, good, bad, good], tmp_path, "--batch-size", "1")
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: Line 3 of {tmp_path / 'in.jsonl'}: ")
+    assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "old"
