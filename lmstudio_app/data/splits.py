@@ -138,6 +138,11 @@ def plan_splits(
     if config.limit:
         sides = [side.take(sample_evenly(len(side.rows), config.limit, config.seed)) for side in sides]
     train, evaluation = sides if len(sides) == 2 else _split(sides[0], config)
+    if rows and not usable:
+        raise UserError(
+            "None of the {rows} rows can be used: {reasons}", "Mend the file, or map other columns.",
+            rows=rows, reasons=" ".join(problem.message for problem in findings.problems()),
+        )  # fmt: skip
     if not len(train.rows) or not len(evaluation.rows):
         raise UserError(
             "Of {rows} usable rows {train} would be for training and {evaluation} for evaluation.",

@@ -200,7 +200,7 @@ def test_a_configuration_that_cannot_work_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Of 1 usable rows 1 would be for training and 0 for evaluation"):
         prepare_data(DataConfig(str(one)), WANTED, JobContext())
     empty = write(tmp_path / "none.tsv", [("", 1), ("", 0)])
-    with pytest.raises(UserError, match="Of 0 usable rows"):
+    with pytest.raises(UserError, match=r"None of the 2 rows can be used: Rows without a value in text, left out: 2"):
         prepare_data(DataConfig(str(empty)), WANTED, JobContext())
 
 
