@@ -85,7 +85,9 @@ def as_user_error(error: BaseException) -> UserError:
 
 def first_line(error: BaseException) -> str:
     """What an exception says, short enough for a sentence; its name when it says nothing."""
-    lines = str(error).strip().splitlines()
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and lines[0].endswith(":"):  # as torch announces a list of what does not fit
+        return lines[1][:200]
     return lines[0][:200] if lines else type(error).__name__
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.devices import DEVICES, PRECISIONS, resolve_device, resolve_precision
 from lmstudio_app.errors import UserError, first_line, is_out_of_memory
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.libraries import is_loaded
 from lmstudio_app.models.adapters import is_adapter, merge_adapters, weights_folder
 from lmstudio_app.models.card import ModelCard, read_card, read_config
 from lmstudio_app.models.preloading import preload_libraries
@@ -115,8 +116,9 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     folder = resolve(request.reference, ctx)
     card = read_card(folder, request.reference)
     name = card.title or folder.name
-    ctx.status("Loading the libraries")
-    preload_libraries(ctx)
+    if not is_loaded("models"):
+        ctx.status("Loading the libraries")
+        preload_libraries(ctx)
     ctx.check()
     device = resolve_device(request.device)
     dtype = _inference_dtype(request.precision, device)
@@ -136,6 +138,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
             model = _load_weights(folder, config, head, dtype, request, card, ctx)
         check_vocabulary(model, tokenizer, folder)
         agree_on_padding(model, tokenizer)
+        _require_padding(model, head, folder)
     ctx.check()
     if device.type != "cpu":
         ctx.status("Moving {name} to {device}", name=name, device=str(device))
@@ -265,6 +268,8 @@ def _load_weights(
                 raise
             ctx.status("{name} has no fast attention in transformers; the plain one is used", name=card.architecture)
             model, report = load(attn_implementation="eager")
+        if report["missing_keys"] and (renamed := _other_prefix(model)):
+            model, report = load(attn_implementation=model.config._attn_implementation, key_mapping=renamed)
     except (ValueError, RuntimeError, OSError, KeyError, TypeError, AttributeError) as error:
         if is_out_of_memory(error):
             raise
@@ -281,17 +286,44 @@ def _load_weights(
     return model
 
 
+def _other_prefix(model: Any) -> dict[str, str]:
+    """How to rename tensors for a head that keeps the backbone under another name than the family's other heads.
+
+    Llama's question answering and some others say ``transformer`` where all their checkpoints say ``model``.
+    """
+    usual = getattr(getattr(model, model.base_model_prefix, None), "base_model_prefix", model.base_model_prefix)
+    return {} if usual == model.base_model_prefix else {rf"^{usual}\.": f"{model.base_model_prefix}."}
+
+
+def _backbone_names(model: Any) -> Callable[[str], bool]:
+    """Tells of a tensor's name whether it belongs to the pretrained part of a model with a head.
+
+    Most families keep that part under one attribute; T5 has its head beside the parts, under their own names.
+    """
+    if hasattr(model, model.base_model_prefix):
+        prefix = f"{model.base_model_prefix}."
+        return lambda key: key.startswith(prefix)
+    import torch
+    from transformers import MODEL_MAPPING, AutoModel
+
+    if type(model.config) not in MODEL_MAPPING:
+        return lambda key: True
+    with torch.device("meta"):
+        names = set(AutoModel.from_config(model.config).state_dict())
+    return names.__contains__
+
+
 def _judge(model: Any, report: Mapping[str, Any], head: str, request: LoadRequest, card: ModelCard) -> tuple[str, ...]:
     """The tensors of the new head, which are random. Raises :class:`UserError` when anything else is amiss.
 
     A head is new when the checkpoint has another one, or when other labels are wanted than it has.
     """
-    prefix = f"{model.base_model_prefix}."
-    has_prefix = hasattr(model, model.base_model_prefix) and head != "base"
     is_new = head != card.head or (bool(request.labels) and len(request.labels) != len(card.labels))
+    is_in_backbone = _backbone_names(model) if is_new and head != "base" else None
 
     def _may_be_random(key: str) -> bool:
-        return any(part in key for part in _OPTIONAL_PARTS) or (is_new and has_prefix and not key.startswith(prefix))
+        is_head = is_in_backbone is not None and not is_in_backbone(key)
+        return is_head or any(part in key for part in _OPTIONAL_PARTS)
 
     mismatched = {key: (tuple(found), tuple(wanted)) for key, found, wanted in report["mismatched_keys"]}
     wrong = sorted(key for key in mismatched if not _may_be_random(key))
@@ -314,6 +346,17 @@ def _judge(model: Any, report: Mapping[str, Any], head: str, request: LoadReques
             key=absent[0],
         )
     return tuple(sorted(missing | set(mismatched))) if head != "base" else ()
+
+
+def _require_padding(model: Any, head: str, folder: Path) -> None:
+    """A classifier made of a decoder judges by the last token before the padding."""
+    if head == "sequence-classification" and model.config.get_text_config().pad_token_id is None:
+        raise UserError(
+            "The tokenizer in {folder} has no token for padding and none for the end of a text, which a classifier "
+            "needs.",
+            "Add a pad_token to the model's tokenizer_config.json, or choose another model.",
+            folder=str(folder),
+        )
 
 
 def move_model(model: Any, device: torch.device) -> Any:

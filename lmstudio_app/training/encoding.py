@@ -89,9 +89,15 @@ def encode_rows(dataset: Dataset, task: Task, setup: Setup, ctx: JobContext) -> 
             else:
                 values.setdefault(name, []).append(np.asarray(column))
     meter.update(len(dataset))
-    for sentence, count in setup.notes.items():
-        ctx.warn(sentence, count=count)
+    notes = dict(setup.notes)
     setup.notes.clear()
+    for sentence, count in notes.items():
+        ctx.warn(sentence, count=count)
+    if not origins and notes:
+        raise UserError(
+            "Of {rows} rows none can be used: {reason}", "Mend that, or take other data.",
+            rows=len(dataset), reason=" ".join(sentence.format(count=count) for sentence, count in notes.items()),
+        )  # fmt: skip
     if not origins:
         raise UserError("The data set holds no rows that can be used.", "Check the column mapping and the file.")
     sequences = {

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainRequest", "TrainResult", "train"]
 
+_DIVERGED_REMEDY = "Lower the learning rate, or raise the warm-up; the last checkpoint is kept."
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -68,7 +70,8 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
             with freed_memory_kept():
                 evaluations = _train(session, run, position, ctx)
         except Cancelled:
-            _save(session, run, position, ctx)
+            if _are_numbers(session):
+                _save(session, run, position, ctx)
             raise
         except BatchTooLarge as error:
             error.run_folder = run.path
@@ -130,7 +133,10 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
         # a run that stopped early has that in its checkpoint, and is not to go on after a resume
         is_over = session.processes.agree(ctx) or position.step >= total or _has_waited(session, position)
         must_save = is_over or position.step % checkpoint_every == 0
-        if position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0):
+        must_evaluate = position.evaluated_step != position.step and (is_over or position.step % evaluate_every == 0)
+        if (must_evaluate or must_save) and saved_step != position.step:
+            _require_numbers(session, position.step)
+        if must_evaluate:
             evaluation = evaluate(session, position, between)
             ctx.emit(evaluation)
             is_best = judge(session, position, evaluation)
@@ -169,10 +175,31 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
             if not math.isfinite(event.loss):
                 raise UserError(
                     "The loss became {loss} at step {step}: the training has diverged.",
-                    "Lower the learning rate, or raise the warm-up; the last checkpoint is kept.",
+                    _DIVERGED_REMEDY,
                     loss=event.loss,
                     step=event.step,
                 )
+
+
+def _require_numbers(session: Session, step: int) -> None:
+    """Raises :class:`UserError` when weights have become NaN or infinite since the last logged loss, which is too rare
+    a look at them: a checkpoint of such weights would push the last good one from the disk.
+    """
+    if not _are_numbers(session):
+        raise UserError(
+            "The weights are no longer numbers after step {step}: the training has diverged.",
+            _DIVERGED_REMEDY,
+            step=step,
+        )
+
+
+def _are_numbers(session: Session) -> bool:
+    """The same answer in every process, whatever part of the weights each one holds."""
+    import torch
+
+    found = [parameter.isfinite().all() for parameter in session.model.parameters() if parameter.requires_grad]
+    is_bad = bool(found) and not bool(torch.stack(found).all())
+    return _over_processes(session, float(is_bad)) == 0
 
 
 def _has_waited(session: Session, position: Position) -> bool:

@@ -13,8 +13,16 @@ from lmstudio_app.data.batching import epoch_batches, sorted_batches
 from lmstudio_app.data.splits import DataSplits, prepare_data
 from lmstudio_app.events import Status
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.card import read_card
-from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
+from lmstudio_app.models.card import ModelCard, read_card
+from lmstudio_app.models.fitting import find_misfit
+from lmstudio_app.models.loading import (
+    LoadedModel,
+    LoadRequest,
+    load_config,
+    load_model,
+    preload_libraries,
+    quiet_transformers,
+)
 from lmstudio_app.models.references import resolve
 from lmstudio_app.tasks import Task, find_task
 from lmstudio_app.tasks.task import Setup
@@ -183,7 +191,7 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
     task, strategy = find_task(recipe.task), find_strategy(recipe.strategy.name)
     own_labels: tuple[str, ...] = ()
     if recipe.architecture is None:  # a wrong model shows before the data is read
-        own_labels = read_card(resolve(recipe.model, ctx), recipe.model).labels
+        own_labels = _require_fit(recipe.model, task, ctx).labels
     ctx.status("Reading the data")
     with processes.main_first():
         splits = prepare_data(recipe.data, task.columns, ctx)
@@ -221,6 +229,21 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
         recipe, task, strategy, loaded, setup, model, optimizer, accelerator, processes,
         splits, train_rows, eval_rows, stages, adapter,
     )  # fmt: skip
+
+
+def _require_fit(reference: str, task: Task, ctx: JobContext) -> ModelCard:
+    """The card of a model on this disk. Raises :class:`UserError` when its kind cannot learn the task."""
+    folder = resolve(reference, ctx)
+    card = read_card(folder, reference)
+    ctx.status("Loading the libraries")
+    preload_libraries(ctx)
+    with quiet_transformers(ctx):
+        config = load_config(folder)
+    name = card.title or folder.name
+    misfit = find_misfit(config, task.head, task=task.title, model=name, can_be_new=bool(task.families))
+    if misfit is not None:
+        raise misfit
+    return card
 
 
 def make_optimizer(

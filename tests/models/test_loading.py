@@ -11,6 +11,8 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.models.loading import LoadRequest, load_model, quiet_transformers
 from tests.models.conftest import Recorder
 from tests.models.test_card import edit_config
+from tests.tiny_seq2seq import build_t5
+from tests.training.test_families import build, byte_tokenizer
 
 
 def load(folder: Path, recorder: Recorder, **options: object):
@@ -303,3 +305,40 @@ def test_options_that_do_not_exist(field: str, value: str) -> None:
 def test_labels_have_different_names() -> None:
     with pytest.raises(UserError, match="Two labels have the same name"):
         LoadRequest("x", labels=("a", "a"))
+
+
+@pytest.mark.parametrize("family", ["t5", "llama", "gpt2"])
+def test_answers_are_marked_with_the_pretrained_weights_of_any_family(
+    family: str, tmp_path: Path, recorder: Recorder
+) -> None:
+    """T5 keeps its head beside the backbone's parts, and Llama its backbone under another name for this head alone."""
+    folder = build_t5(tmp_path / family) if family == "t5" else build(family, tmp_path / family)
+    loaded = load(folder, recorder, head="question-answering", device="cpu")
+    prefixes = ("model.", "transformer.")
+
+    def plain(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name.removeprefix(prefixes[0]).removeprefix(prefixes[1]): value for name, value in tensors.items()}
+
+    stored, found = plain(load_file(folder / "model.safetensors")), plain(loaded.model.state_dict())
+    stored.pop("lm_head.weight", None)
+    for name, tensor in stored.items():
+        assert torch.equal(found[name], tensor), name
+    assert [name for name in found if "qa_outputs" in name] == ["qa_outputs.weight", "qa_outputs.bias"]
+
+
+def test_a_family_with_its_head_beside_the_backbone_still_needs_all_of_the_backbone(
+    tmp_path: Path, recorder: Recorder
+) -> None:
+    folder = build_t5(tmp_path / "t5")
+    edit_weights(folder, lambda weights: weights.pop("encoder.final_layer_norm.weight"))
+    with pytest.raises(UserError, match=r"1 of the model's tensors .* encoder\.final_layer_norm\.weight"):
+        load(folder, recorder, head="question-answering", device="cpu")
+
+
+def test_a_classifier_that_could_not_pad_is_refused(tmp_path: Path, recorder: Recorder) -> None:
+    folder = build("gpt2", tmp_path / "gpt2")
+    byte_tokenizer().save_pretrained(folder)
+    edit_config(folder, bos_token_id=None, eos_token_id=None)
+    with pytest.raises(UserError, match="has no token for padding") as caught:
+        load(folder, recorder, head="sequence-classification", labels=("bad", "good"), device="cpu")
+    assert "pad_token" in caught.value.remedy
