@@ -8,6 +8,7 @@ The trainings themselves are ordinary runs, tagged with the sweep's name.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from lmstudio_app.files import new_folder, timestamp
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.settings import runs_folder, sweeps_folder
 from lmstudio_app.tasks import find_task
+from lmstudio_app.training.claims import claim, release
+from lmstudio_app.training.event_file import end_of_last_line
 from lmstudio_app.training.loop import TrainRequest, train
 from lmstudio_app.training.runs import create_run
 from lmstudio_app.training.summaries import RECIPE, About, lower_is_better, write_about
@@ -27,6 +30,7 @@ from lmstudio_app.training.sweep_config import Range, SweepConfig
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
+    from optuna.storages import JournalStorage
     from optuna.trial import FrozenTrial
 
 SWEEP, JOURNAL = "sweep.yaml", "trials.journal"
@@ -76,12 +80,19 @@ def run_sweep(request: SweepRequest, ctx: JobContext) -> SweepResult:
     """The job: one training after the other. ``stop`` ends it after the training that runs, which is saved.
 
     A training that fails is noted, and the sweep goes on; after ``cancel`` or a crash it can be resumed, and begins
-    the interrupted trial anew. Raises :class:`UserError` when every trial failed.
+    the interrupted trial anew. Raises :class:`UserError` when every trial failed, and while another process runs the
+    sweep.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder, config = _open(request)
+    mine = claim(folder)
+    try:
+        return _run(folder, config, ctx)
+    finally:
+        release(folder, mine)
+
+
+def _run(folder: Path, config: SweepConfig, ctx: JobContext) -> SweepResult:
+    _tidy(folder / JOURNAL)
     metric, is_greater_better = _metric(config)
     study = _study(folder, config, metric, greater_is_better=is_greater_better)
     while not ctx.stopping and (trial := _next_trial(study, config)) is not None:
@@ -115,15 +126,15 @@ def read_sweep(folder: Path) -> SweepResult:
     """What a sweep has come to so far. Raises :class:`UserError` when there is none in ``folder``."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if not (folder / SWEEP).is_file():
         raise UserError("{folder} holds no sweep.", "Choose a folder with a sweep.yaml.", folder=str(folder))
     config = SweepConfig.load(folder / SWEEP)
     metric, is_greater_better = _metric(config)
     trials: Sequence[FrozenTrial] = ()
     if (folder / JOURNAL).is_file():
-        study = _study(folder, config, metric, greater_is_better=is_greater_better)
-        trials = [trial for trial in study.get_trials(deepcopy=False) if _VALUES in trial.user_attrs]
+        with contextlib.suppress(KeyError):  # nothing was tried yet
+            study = optuna.load_study(study_name=metric, storage=_storage(folder / JOURNAL))
+            trials = [trial for trial in study.get_trials(deepcopy=False) if _VALUES in trial.user_attrs]
     return SweepResult(folder, config, metric, is_greater_better, tuple(map(_as_result, trials)))
 
 
@@ -162,17 +173,41 @@ def _metric(config: SweepConfig) -> tuple[str, bool]:
     return config.metric, not lower_is_better(config.metric)
 
 
-def _study(folder: Path, config: SweepConfig, metric: str, *, greater_is_better: bool) -> Study:
+def _tidy(path: Path) -> None:
+    """Remove what a killed process has left: half a line, behind which the next one would be lost, and a lock."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            file.truncate(end_of_last_line(file))
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+
+
+def _storage(path: Path) -> JournalStorage:
+    """optuna's record of the trials; opening it changes nothing. Raises :class:`UserError` when it is damaged."""
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path))))
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            "The record of the trials, {path}, is damaged ({reason}).",
+            "Start the sweep anew; the trainings that it made are among the runs.",
+            path=str(path),
+            reason=first_line(error),
+        ) from error
+
+
+def _study(folder: Path, config: SweepConfig, metric: str, *, greater_is_better: bool) -> Study:
+    import optuna
 
     path = folder / JOURNAL
     drawn = len(path.read_bytes().splitlines()) if path.is_file() else 0
     seed = config.seed + drawn  # a resumed sweep must not draw the same values again
     return optuna.create_study(
         study_name=metric,
-        storage=JournalStorage(JournalFileBackend(str(path), lock_obj=JournalFileOpenLock(str(path)))),
+        storage=_storage(path),
         sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5)
         if config.method == "tpe"
         else optuna.samplers.RandomSampler(seed=seed),

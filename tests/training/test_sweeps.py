@@ -184,3 +184,47 @@ def test_a_metric_that_the_task_does_not_report_ends_the_sweep_at_once(make_reci
         run_sweep(SweepRequest(config, tmp_path / "sweep"), JobContext())
     assert "accuracy" in caught.value.remedy
     assert [trial.state for trial in read_sweep(tmp_path / "sweep").trials] == ["failed"]
+
+
+def test_a_sweep_goes_on_behind_half_a_line_of_its_record(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    """As a process that is killed, or a full disk, leaves it."""
+    config = sweep_of(make_recipe(epochs=0.1), {"training.seed": [1, 2]}, method="grid")
+    journal = tmp_path / "sweep" / "trials.journal"
+
+    def stop_after_the_first(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            control.stop()
+
+    control = Control()
+    run_sweep(SweepRequest(config, tmp_path / "sweep"), JobContext(stop_after_the_first, control))
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code": 4, "tri')
+    assert len(read_sweep(tmp_path / "sweep").trials) == 1
+    assert journal.read_bytes() == whole + b'{"op_code": 4, "tri'  # a look changes nothing
+    result = run_sweep(SweepRequest(None, tmp_path / "sweep", resume=True), JobContext())
+    assert [(trial.state, trial.values["training.seed"]) for trial in result.trials] == [
+        ("finished", 1),
+        ("finished", 2),
+    ]
+
+    journal.write_bytes(b"not a record\n" + journal.read_bytes())
+    with pytest.raises(UserError, match=r"trials\.journal, is damaged") as caught:
+        read_sweep(tmp_path / "sweep")
+    assert "anew" in caught.value.remedy
+
+
+def test_only_one_process_runs_a_sweep(make_recipe: MakeRecipe, tmp_path: Path) -> None:
+    config = sweep_of(make_recipe(epochs=0.1), {"training.seed": [1]}, method="grid")
+    refused: list[str] = []
+
+    def try_again(event: Event) -> None:
+        if isinstance(event, StepLogged) and not refused:
+            with pytest.raises(UserError) as caught:
+                run_sweep(SweepRequest(None, tmp_path / "sweep", resume=True), JobContext())
+            refused.append(caught.value.message)
+
+    result = run_sweep(SweepRequest(config, tmp_path / "sweep"), JobContext(try_again))
+    assert len(refused) == 1
+    assert "still running" in refused[0]
+    assert [trial.state for trial in result.trials] == ["finished"]
+    assert run_sweep(SweepRequest(None, tmp_path / "sweep", resume=True), JobContext()).trials == result.trials
