@@ -128,17 +128,17 @@ def test_the_summary_reads_from_the_end_what_the_whole_file_says(
 def test_a_long_run_is_summed_up_at_once(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
     path = create_run(make_recipe(), tmp_path / "run").path
     write_events(path, [Evaluated(step=0, epoch=0, metrics={"loss": 1.0}), *(step(n) for n in range(1, 100_001))])
-    times = []
+    times = []  # of this thread: others may have the processor meanwhile
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.thread_time()
         summary = summarize_run(path)
-        times.append(time.perf_counter() - start)
+        times.append(time.thread_time() - start)
     assert (summary.step, summary.metrics) == (100_000, {"loss": 1.0})  # the evaluation is at the far end
     assert min(times) < 0.15
     write_events(path, [*(step(n) for n in range(100_000)), Evaluated(step=9, epoch=0, metrics={}), step(100_000)])
-    start = time.perf_counter()
+    start = time.thread_time()
     assert summarize_run(path).step == 100_000
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05
 
 
 def test_an_event_is_written_whole_or_not_at_all(make_recipe: Callable[..., Recipe], tmp_path: Path) -> None:
