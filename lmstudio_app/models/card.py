@@ -15,7 +15,7 @@ from typing import Any
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.adapters import weights_folder
 from lmstudio_app.models.provenance import read_provenance
-from lmstudio_app.models.weights import gguf_error, parameters, parameters_by_part, tensors
+from lmstudio_app.models.weights import parameters, parameters_by_part, tensors, weight_files
 
 # architecture suffix -> head; the first that matches counts
 HEADS: tuple[tuple[str, str], ...] = (
@@ -77,9 +77,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         )
     path = folder / "config.json"
     if not path.is_file():
-        gguf = next(folder.glob("*.gguf"), None)
-        if gguf is not None:
-            raise gguf_error(gguf.name)
+        if any(folder.glob("*.gguf")):
+            weight_files(folder)  # tells what to do with it
         raise UserError(
             "{folder} is no model folder: config.json is missing.",
             "Choose the folder that holds config.json, model.safetensors and the tokenizer's files.",

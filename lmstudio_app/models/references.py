@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.catalog import load_catalog
+from lmstudio_app.models.conversion import readable_folder
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
-from lmstudio_app.models.weights import gguf_error
 
 if TYPE_CHECKING:
     from lmstudio_app.jobs import JobContext
@@ -18,14 +18,18 @@ def is_present(ref: str) -> bool:
     """Is the model of a catalogue name, a hub id or a folder on this disk?"""
     if ref in load_catalog() or (is_hub_id(ref) and not Path(ref).expanduser().is_dir()):
         return (install_folder(ref) / "config.json").is_file()
-    return (Path(ref).expanduser() / "config.json").is_file()
+    path = Path(ref).expanduser()
+    if path.is_dir():
+        return (path / "config.json").is_file() or any(path.glob("*.gguf"))
+    return path.suffix == ".gguf" and path.is_file()
 
 
 def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
     """The folder of the model that ``ref`` means: a catalogue name, a folder, or a hub id (in this order).
 
     A model that is not on disk is fetched when ``fetch`` is true. Otherwise, and when ``ref`` means nothing,
-    a :class:`UserError` says what to do.
+    a :class:`UserError` says what to do. GGUF files and pickles are made into safetensors here, once (see
+    :mod:`lmstudio_app.models.conversion`); then it is the folder of these.
     """
     ref = ref.strip()
     if not ref:
@@ -33,9 +37,9 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
     if ref not in load_catalog():
         path = Path(ref).expanduser()
         if path.is_dir():
-            return path
+            return readable_folder(path, ctx)
         if path.is_file():
-            return _folder_of_file(path)
+            return _folder_of_file(path, ctx)
         if not is_hub_id(ref):
             raise unknown_reference(ref)
     folder = install_folder(ref)
@@ -52,10 +56,10 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
     )
 
 
-def _folder_of_file(path: Path) -> Path:
+def _folder_of_file(path: Path, ctx: JobContext) -> Path:
     """A person may point at a file inside the model's folder."""
     if path.suffix == ".gguf":
-        raise gguf_error(path.name)
+        return readable_folder(path, ctx)
     if path.suffix == ".safetensors" or path.name == "config.json":
         return path.parent
     raise UserError(

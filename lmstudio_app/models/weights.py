@@ -19,6 +19,7 @@ from lmstudio_app.errors import UserError
 INDEX_NAME = "model.safetensors.index.json"
 SINGLE_NAME = "model.safetensors"
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_PICKLED_WEIGHTS = re.compile(r"pytorch_model(-\d+-of-\d+)?\.(bin|pt)")
 # not weights, though they end like pickles
 HARMLESS = frozenset({"training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt"})
 MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
@@ -52,12 +53,9 @@ class TensorInfo:
         return math.prod(self.shape)
 
 
-def gguf_error(name: str) -> UserError:
-    return UserError(
-        "{name} is a GGUF file, and this version cannot read GGUF yet.",
-        "GGUF comes later; until then choose the same model as a folder with model.safetensors.",
-        name=name,
-    )
+def is_weights_pickle(name: str) -> bool:
+    """Is a file of this name the pickled weights of a transformers model, or a shard of them?"""
+    return _PICKLED_WEIGHTS.fullmatch(name) is not None
 
 
 def _truncated(path: Path) -> UserError:
@@ -115,7 +113,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model: ``model.safetensors``, or the shards that the index names.
 
-    Raises :class:`UserError` when there are none: missing, pickle-only, GGUF-only, lost shards.
+    Raises :class:`UserError` when there are none: missing, pickle-only, not converted yet, lost shards.
     """
     single = folder / SINGLE_NAME
     if single.is_file():
@@ -126,7 +124,11 @@ def weight_files(folder: Path) -> list[Path]:
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     gguf = [name for name in names if name.endswith(".gguf")]
     if gguf:
-        raise gguf_error(gguf[0])
+        raise UserError(
+            "{name} is a GGUF file, which has to be made into safetensors first.",
+            "Open the file on the Model page, or load it by its path.",
+            name=gguf[0],
+        )
     pickles = [name for name in names if name.endswith(PICKLE_SUFFIXES) and name not in HARMLESS]
     if pickles:
         raise UserError(

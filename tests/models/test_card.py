@@ -187,11 +187,11 @@ def test_a_pickle_is_never_opened(model_copy: Path, name: str) -> None:
     assert_fails(model_copy, "are a pickle", "Choose a model that has model.safetensors")
 
 
-def test_a_gguf_folder_comes_later(model_copy: Path) -> None:
+def test_a_gguf_file_is_converted_before_it_is_described(model_copy: Path) -> None:
     (model_copy / "model.safetensors").rename(model_copy / "q4.gguf")
-    assert_fails(model_copy, r"q4\.gguf is a GGUF file", "later")
+    assert_fails(model_copy, r"q4\.gguf is a GGUF file", "Open the file")
     (model_copy / "config.json").unlink()
-    assert_fails(model_copy, r"q4\.gguf is a GGUF file", "later")
+    assert_fails(model_copy, r"q4\.gguf is a GGUF file", "Open the file")
 
 
 def test_an_adapter_is_no_model(model_copy: Path) -> None:

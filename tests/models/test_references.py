@@ -49,14 +49,6 @@ def test_a_reference_that_means_nothing(ref: str, message: str, remedy: str, rec
     assert remedy in caught.value.remedy
 
 
-def test_a_gguf_file_comes_later(tmp_path: Path, recorder: Recorder) -> None:
-    file = tmp_path / "model.gguf"
-    file.write_bytes(b"GGUF")
-    with pytest.raises(UserError, match=r"model\.gguf is a GGUF file") as caught:
-        resolve(str(file), recorder.ctx)
-    assert "later" in caught.value.remedy
-
-
 def test_hub_ids() -> None:
     assert is_hub_id("sentence-transformers/all-MiniLM-L6-v2")
     assert not any(is_hub_id(ref) for ref in ("name", "a/b/c", "../x", "/abs", "a/..", "org/", "~/model", "C:\\m"))
