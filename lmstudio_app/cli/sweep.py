@@ -106,10 +106,6 @@ def _list(args: argparse.Namespace) -> int:
 
 def _print(result: SweepResult) -> None:
     keys = list(result.config.space)
-    sign = -1 if result.greater_is_better else 1
-    ordered = sorted(
-        result.trials, key=lambda trial: (trial.value is None, sign * (trial.value if trial.value is not None else 0))
-    )
     rows = [
         [
             str(trial.number + 1),
@@ -118,7 +114,7 @@ def _print(result: SweepResult) -> None:
             *(_text(trial.values.get(key)) for key in keys),
             Path(trial.run_folder).name or trial.reason,
         ]
-        for trial in ordered
+        for trial in result.ranked
     ]
     write_table([["TRIAL", result.metric.upper(), "STATE", *keys, "RUN"], *rows])
 

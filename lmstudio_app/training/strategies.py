@@ -133,6 +133,7 @@ STRATEGIES: tuple[Strategy, ...] = (
 
 
 def find_strategy(name: str) -> Strategy:
+    """Raises :class:`UserError` naming those that there are."""
     for strategy in STRATEGIES:
         if strategy.name == name:
             return strategy

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,10 +62,14 @@ class SweepResult:
     trials: tuple[TrialResult, ...] = field(default_factory=tuple)
 
     @property
+    def ranked(self) -> list[TrialResult]:
+        """The trials, the best first, and behind them those that came to no value."""
+        sign = -1 if self.greater_is_better else 1
+        return sorted(self.trials, key=lambda trial: math.inf if trial.value is None else sign * trial.value)
+
+    @property
     def best(self) -> TrialResult | None:
-        done = [trial for trial in self.trials if trial.value is not None]
-        sign = 1 if self.greater_is_better else -1
-        return max(done, key=lambda trial: sign * (trial.value or 0.0), default=None)
+        return next((trial for trial in self.ranked if trial.value is not None), None)
 
 
 @dataclass(frozen=True)
