@@ -18,6 +18,7 @@ _CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U000
 _WORD = re.compile(rf"[{_CHINESE}]+|[^\W_{_CHINESE}]+")
 _LONGEST_WORD = 64  # characters; what is longer is no word
 _MOST_WORDS = 64  # of a question
+_STEM = 6  # letters
 # Words that say how something is asked, and nothing of what: every passage has some of them.
 _STOP_WORDS = frozenset(
     re.findall(
@@ -39,9 +40,18 @@ def query(question: str) -> str:
 
     Words such as "what" and "the" are left out, unless there are no others.
     """
+    return " OR ".join(f'"{word}"{"*" if _is_lone(word) else ""}' for word in _telling(question))
+
+
+def coverage(question: str, text: str) -> float:
+    """How many of the question's words, as a share, are in the text; words count as equal when their beginnings are."""
+    asked = {word[:_STEM] for word in _telling(question)}
+    return len(asked & {word[:_STEM] for word in _words(text)}) / max(1, len(asked))
+
+
+def _telling(question: str) -> list[str]:
     words = list(dict.fromkeys(_words(question)))
-    telling = [word for word in words if word not in _STOP_WORDS] or words
-    return " OR ".join(f'"{word}"{"*" if _is_lone(word) else ""}' for word in telling[:_MOST_WORDS])
+    return ([word for word in words if word not in _STOP_WORDS] or words)[:_MOST_WORDS]
 
 
 def _is_lone(word: str) -> bool:
