@@ -59,7 +59,7 @@ def group_title(names: Sequence[str]) -> str:
     if all(name.startswith("rouge") for name in names):
         return "ROUGE"
     if all(name.endswith("_loss") for name in names):
-        return translate("metrics", "Parts of the loss")
+        return translate("metrics", "Losses")
     if any(name.startswith(("mlm_", "nsp_")) for name in names):
         return translate("metrics", "Accuracy")
     return ""
@@ -156,7 +156,9 @@ def metric_groups(highest: Mapping[str, float], main: str = "") -> list[tuple[st
 
 
 def metric_text(value: float, *, short: bool = False) -> str:
-    """``0.9123``, ``34.21``, ``1234``; ``short`` leaves one digit out."""
+    """``0.9123``, ``34.21``, ``429.3``, ``1234``; ``short`` leaves one digit out."""
     if abs(value) < 10:
         return f"{value:.3f}" if short else f"{value:.4f}"
-    return f"{value:.1f}" if short and abs(value) < 1000 else f"{value:.2f}" if abs(value) < 1000 else f"{value:.4g}"
+    if abs(value) < 100:
+        return f"{value:.1f}" if short else f"{value:.2f}"
+    return f"{value:.1f}" if abs(value) < 1000 else f"{value:.4g}"

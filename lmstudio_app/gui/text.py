@@ -30,7 +30,15 @@ def model_title(model: LoadedModel | None) -> str:
 
 
 def status_text(status: Status) -> str:
-    return QCoreApplication.translate("status", status.template).format(**status.parameters)
+    values = {key: _Grouped(value) if type(value) is int else value for key, value in status.parameters.items()}
+    return QCoreApplication.translate("status", status.template).format(**values)
+
+
+class _Grouped(int):
+    """A number that is written with the grouping of the reader's locale wherever the template asks for nothing else."""
+
+    def __format__(self, spec: str) -> str:
+        return super().__format__(spec) if spec else number_text(self)
 
 
 def number_text(value: float, decimals: int = 0) -> str:

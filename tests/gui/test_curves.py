@@ -185,7 +185,7 @@ def test_metrics_of_one_scale_share_a_chart_and_the_one_that_counts_is_first() -
     pretraining = {"mlm_loss": 5.0, "mlm_accuracy": 0.2, "nsp_loss": 0.7, "nsp_accuracy": 0.6, "nsp_majority": 0.5}
     groups = metric_groups(pretraining, "loss")
     assert groups == [("mlm_accuracy", "nsp_accuracy", "nsp_majority"), ("mlm_loss", "nsp_loss")]
-    assert [group_title(names) for names in groups] == ["Accuracy", "Parts of the loss"]
+    assert [group_title(names) for names in groups] == ["Accuracy", "Losses"]
     assert metric_groups({"exact_match": 0.5, "f1": 0.6}, "f1") == [("f1", "exact_match")]
 
 
@@ -208,6 +208,7 @@ def test_scores_of_one_language_are_called_by_it() -> None:
     assert metric_title("bleu_de") == "BLEU de"
     assert metric_text(0.5) == "0.5000"
     assert metric_text(34.213) == "34.21"
+    assert metric_text(429.321) == metric_text(429.321, short=True) == "429.3"
     assert metric_text(1374.2, short=True) == "1374"
 
 

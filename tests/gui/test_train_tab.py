@@ -4,11 +4,12 @@ from types import SimpleNamespace
 import pytest
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QPushButton, QSlider
+from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QPushButton, QSlider
 
 from lmstudio_app.data.splits import DataConfig
 from lmstudio_app.events import StepLogged
-from lmstudio_app.gui.metrics import metric_help, metric_title
+from lmstudio_app.gui.metrics import metric_help, metric_text, metric_title
+from lmstudio_app.gui.run_texts import run_title
 from lmstudio_app.gui.tabs.train import TrainTab
 from lmstudio_app.gui.widgets.class_report import ClassReport
 from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
@@ -103,6 +104,10 @@ def test_going_back_to_the_defaults_can_be_undone(tab: TrainTab, qtbot) -> None:
 
 def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) -> None:
     results, summaries = [], []
+    ready.view.charts.draw_now()
+    loss = ready.view.charts.chart("loss")
+    assert loss.is_empty
+    assert loss.findChild(QLabel, "hint").isVisibleTo(loss)
     ready.run_finished.connect(results.append)
     ready.summary_changed.connect(lambda: summaries.append(ready.summary()))
     handle = ready.start()
@@ -120,8 +125,15 @@ def test_a_training_is_shown_live_and_ends_in_results(ready: TrainTab, qtbot) ->
     assert result.state == "finished"
     (run,) = list_runs()
     assert ready.view.selected_run().folder == run.folder
-    assert "finished" in ready.view._chooser.currentText()
+    chosen = ready.view._chooser.currentText()
+    assert run_title(run) in chosen
+    assert f"Accuracy {metric_text(run.best_value, short=True)}" in chosen
+    kept = ready.view.curves.outcome.metrics["accuracy"]
+    assert ready.view.figures.figures["metric"].value() == metric_text(kept)  # not of the last evaluation
     assert ready.view.curves.x("step").tolist() == list(range(1, run.total_steps + 1))
+    ready.view.charts.draw_now()
+    assert not loss.is_empty
+    assert not loss.findChild(QLabel, "hint").isVisibleTo(loss)
     assert ready.view.results.isVisible()
     assert ready.view.results.matrix._labels == ("negative", "positive")
     assert ready.view.results.worst.rowCount() > 0

@@ -11,6 +11,7 @@ from lmstudio_app.gui.widgets.elided_button import ElidedButton
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.navigation import NavigationRail
+from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.value_label import Reading, Readings, ValueLabel
 
 
@@ -18,6 +19,11 @@ def test_errors_and_statuses_are_filled_in_after_translation() -> None:
     assert text.error_texts(UserError("No {x}.", "Get {x}.", x="luck")) == ("No luck.", "Get luck.")
     assert text.error_texts(UserError("Bad.")) == ("Bad.", "")
     assert text.status_text(Status(template="At {step}", parameters={"step": 3})) == "At 3"
+    before = QLocale()
+    QLocale.setDefault(QLocale("en_US"))
+    assert text.status_text(Status(template="{count} texts", parameters={"count": 2058})) == "2,058 texts"
+    QLocale.setDefault(before)
+    assert text.status_text(Status(template="{count:05}", parameters={"count": 12})) == "00012"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +156,37 @@ def test_numbers_change_without_a_new_layout_of_the_window(qtbot) -> None:
     assert readings.text() == "training 0.5  evaluation 0.4"
     assert readings.accessibleName() == readings.text()
     assert value.text().startswith("a far")
+
+
+def test_where_room_is_short_the_numbers_go_before_the_names_of_the_curves(qtbot) -> None:
+    readings = Readings()
+    qtbot.addWidget(readings)
+    readings.set_readings([Reading(f"{number}.123", name, QColor("red")) for number, name in enumerate(("MLM", "NSP"))])
+    readings.resize(1000, 20)
+    assert [item.value for item in readings.shown()] == ["0.123", "1.123"]
+    all_of_it = round(readings._total(readings.shown()))
+    readings.resize(all_of_it - 2, 20)
+    assert [(item.name, item.value) for item in readings.shown()] == [("MLM", "0.123"), ("NSP", "")]
+    names = round(readings._total([Reading("", name, QColor("red")) for name in ("MLM", "NSP")]))
+    readings.resize(names + 1, 20)
+    assert [(item.name, item.value) for item in readings.shown()] == [("MLM", ""), ("NSP", "")]
+    readings.resize(names - 2, 20)
+    assert [(item.name, item.value) for item in readings.shown()] == [("MLM", "")]
+
+
+def test_a_choice_that_is_too_long_ends_in_an_ellipsis(qtbot) -> None:
+    box = QuietCombo("Run", "Every training is kept", None)
+    qtbot.addWidget(box)
+    box.addItems(["A long title of a run that goes on and on", "A long title of a run that goes elsewhere"])
+    box.resize(110, 26)
+    box.show()
+    first = box.grab().toImage()
+    box.setCurrentIndex(1)
+    assert box.grab().toImage() == first
+    box.resize(600, 26)
+    wide = box.grab().toImage()
+    box.setCurrentIndex(0)
+    assert box.grab().toImage() != wide
 
 
 def test_a_button_shortens_its_text_and_tells_all(qtbot) -> None:

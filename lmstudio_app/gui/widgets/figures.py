@@ -15,7 +15,7 @@ from lmstudio_app.gui.widgets.value_label import ValueLabel
 
 
 class Figure(QWidget):
-    def __init__(self, caption: str, tip: str, parent: QWidget | None = None, *, characters: float = 6.5) -> None:
+    def __init__(self, caption: str, tip: str, parent: QWidget | None = None, *, characters: float = 7) -> None:
         """``characters`` is the room that the value is given."""
         super().__init__(parent)
         self._caption = ElidedLabel(self)
@@ -40,7 +40,7 @@ class Figure(QWidget):
     def needed_width(self) -> int:
         """Pixels that hold the caption and an ordinary value."""
         caption = self._caption.fontMetrics().horizontalAdvance(self._caption.text())
-        return max(caption, self._value.sizeHint().width())
+        return max(caption + 2, self._value.sizeHint().width())
 
     def value(self) -> str:
         return self._value.text()
@@ -79,7 +79,7 @@ class FigureRow(QFrame):
         self._hidden: set[str] = set()
         self.figures: dict[str, Figure] = {}
         for key, caption, tip in specs:
-            self.figures[key] = Figure(caption, tip, self, characters=(characters or {}).get(key, 6.5))
+            self.figures[key] = Figure(caption, tip, self, characters=(characters or {}).get(key, 7))
         self._lay_out(len(specs))
 
     @property

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPalette, QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import decimate, thin
@@ -101,6 +101,13 @@ class LiveChart(QFrame):
         layout.addLayout(header)
         layout.addStretch(1)
         self.setMinimumHeight(theme.em(self, 6))
+        self._hint = QLabel(tip, self)  # in front of the plot, so that nothing is laid out anew when it goes
+        self._hint.setObjectName("hint")
+        self._hint.setWordWrap(True)
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint.setAutoFillBackground(True)
+        self._hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._restyle_hint()
         self._show_readout()
 
     @property
@@ -201,6 +208,11 @@ class LiveChart(QFrame):
         self.set_marks(())
         self.dirty = True
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing to draw yet: then it says in words what will be drawn."""
+        return not any(len(x) for x, _ in self._data.values())
+
     def set_marks(self, positions: Sequence[float]) -> None:
         """Thin vertical lines, one for each checkpoint; of very many only some."""
         wanted = tuple(positions)
@@ -239,6 +251,9 @@ class LiveChart(QFrame):
         """Draw what came since the last time: of each curve no more points than there are pixels to show them."""
         self.dirty = False
         plot = self.plot
+        self._place_hint()
+        self._hint.setVisible(self.is_empty)
+        self._hint.raise_()
         self._draw_marks()
         low, high = self._x_range or (-0.02 * self._extent, 1.02 * self._extent)
         limit = max(200, plot.width())
@@ -406,14 +421,27 @@ class LiveChart(QFrame):
             mark.setPen(self._mark_pen())
         self._show_readout()
 
+    def _restyle_hint(self) -> None:
+        palette = QPalette(self.palette())
+        palette.setColor(QPalette.ColorRole.Window, theme.chart_colours(self.palette()).background)
+        palette.setColor(QPalette.ColorRole.WindowText, theme.muted(self.palette()))
+        self._hint.setPalette(palette)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.dirty = True
+        self._place_hint()
+
+    def _place_hint(self) -> None:
+        area = self.contentsRect().adjusted(*[sign * theme.em(self, 0.45) for sign in (1, 0, -1, -1)])
+        area.setTop(self._title.geometry().bottom() + 1)
+        self._hint.setGeometry(area)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and self._plot is not None:
             self._restyle()
+            self._restyle_hint()
 
     def shutdown(self) -> None:
         """Take the plot apart: pyqtgraph's menus otherwise outlive it."""

@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QPushButton, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QTabBar, QVBoxLayout, QWidget
 
 from lmstudio_app.events import Status, StepLogged
 from lmstudio_app.files import format_bytes
@@ -20,6 +20,7 @@ from lmstudio_app.gui.run_texts import data_name, moment_text, run_title, state_
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text, status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.results_view import ResultsView
 from lmstudio_app.gui.widgets.training_charts import TrainingCharts
 from lmstudio_app.settings import Settings
@@ -48,6 +49,7 @@ class RunView(QWidget):
         self._shown_evaluations = -1
         self._last_figures = 0.0
         self._hint = ""
+        self._captioned = ""  # the task by whose metric the figure is called
         chooser = self._build_chooser()  # built from top to bottom, so that the keyboard comes through in this order
         self.figures = FigureRow(self._figure_specs(), self, characters={"step": 9})
         self.figures.set_shown("metric_2", False)
@@ -80,6 +82,9 @@ class RunView(QWidget):
         self.results.inspect_requested.connect(self._on_inspect)
 
     def _figure_specs(self) -> list[tuple[str, str, str]]:
+        self._metric_tip = self.tr(
+            "The latest evaluation, on rows that it never learns from; of a finished run, the one of the model it kept"
+        )
         return [
             (
                 "step",
@@ -92,7 +97,11 @@ class RunView(QWidget):
                 self.tr("How many times it has seen the training data; 1.00 is all of it once"),
             ),
             ("loss", self.tr("Loss"), self.tr("How wrong it was on the latest batch: lower is better")),
-            ("metric", self.tr("Metric"), self.tr("The latest evaluation, on rows that it never learns from")),
+            (
+                "metric",
+                self.tr("Metric"),
+                self._metric_tip,
+            ),
             ("metric_2", "", ""),
             ("speed", self.tr("Examples/s"), self.tr("Training speed: rows a second")),
             (
@@ -106,11 +115,10 @@ class RunView(QWidget):
         ]
 
     def _build_chooser(self) -> QHBoxLayout:
-        self._chooser = QComboBox(self)
-        self._chooser.setAccessibleName(self.tr("Run"))
-        self._chooser.setToolTip(self.tr("Every training is kept; choose one to see its curves"))
+        self._chooser = QuietCombo(
+            self.tr("Run"), self.tr("Every training is kept; choose one to see its curves"), self
+        )
         self._chooser.setPlaceholderText(self.tr("No runs yet: your trainings will be listed here"))
-        self._chooser.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._chooser.setMinimumContentsLength(30)
         self._resume = QPushButton(self.tr("Resume"), self)
         self._resume.setAccessibleName(self.tr("Resume this run"))
@@ -136,21 +144,18 @@ class RunView(QWidget):
         for run in runs:
             if not (live and run.state == "running"):
                 self._chooser.addItem(self._run_title(run), run)
+                self._chooser.setItemData(self._chooser.count() - 1, str(run.folder), Qt.ItemDataRole.ToolTipRole)
         index = 0 if live and self._live else self._index_of(self._run.folder if self._run else None)
         self._chooser.setCurrentIndex(index)
 
     def _run_title(self, run: RunSummary) -> str:
-        title = self.tr("{moment}  ·  {title} on {data}  ·  {state}").format(
-            moment=moment_text(run.started),
-            title=run_title(run),
-            data=data_name(run),
-            state=state_text(run.state, paused=run.paused),
-        )
-        if run.best_value is None:  # it ended before the first evaluation
-            return title
-        return self.tr("{run}  ·  {metric} {value}").format(
-            run=title, metric=metric_title(run.metric), value=metric_text(run.best_value, short=True)
-        )
+        parts = [moment_text(run.started), run_title(run)]  # what tells runs from each other first: the end may be cut
+        if run.best_value is not None:
+            value = metric_text(run.best_value, short=True)
+            parts.append(self.tr("{metric} {value}").format(metric=metric_title(run.metric), value=value))
+        if run.state != "finished":
+            parts.append(state_text(run.state, paused=run.paused))
+        return "  ·  ".join([*parts, data_name(run)])
 
     def _index_of(self, folder: Path | None) -> int:
         for index in range(self._chooser.count()):
@@ -242,12 +247,15 @@ class RunView(QWidget):
                 "memory": format_bytes(step.memory) if step.memory else "",
                 "left": duration_text(step.eta) if self._live and step.eta is not None else "",
             }
-        if curves.evaluations:
-            metrics = curves.evaluations[-1].metrics
+        if curves.outcome is not None:  # of the model that a finished run has kept: maybe the best, not the last
+            metrics = curves.outcome.metrics
             for key, name in zip(("metric", "metric_2"), self._figure_metrics(), strict=False):
                 values[key] = metric_text(metrics[name])
                 title = self.tr("Evaluation") if name == "loss" else metric_title(name)
                 self.figures.set_caption(key, title, metric_help(name))
+        elif self.curves.task != self._captioned:  # not what another task is measured by
+            self.figures.set_caption("metric", self.tr("Metric"), self._metric_tip)
+        self._captioned = self.curves.task
         self.figures.set_shown("metric_2", "metric_2" in values)
         if curves.first_time is not None and curves.last_time is not None:
             values["elapsed"] = duration_text(curves.last_time - curves.first_time)

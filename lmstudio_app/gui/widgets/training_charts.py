@@ -236,6 +236,7 @@ class TrainingCharts(QWidget):
             chart.setVisible(bool(names) or key == "metric")
             if not names:
                 chart.set_title(self.tr("Metric"))
+                chart.set_series([Series(key, self.tr("Metric"), 2, markers=True)])  # not those of another task
                 continue
             title = short_title if len(names) > 1 else metric_title
             chart.set_series([Series(name, title(name), 2 + n, markers=True) for n, name in enumerate(names)])

@@ -7,7 +7,7 @@ everything again. These keep the room they were given and paint themselves alone
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QPalette
@@ -64,7 +64,9 @@ class Reading:
 
 
 class Readings(QWidget):
-    """A right-aligned row of readings; those that do not fit are left out, the last first."""
+    """A right-aligned row of readings. Where there is too little room the last values go first, then the last names:
+    curves whose colours nobody names are worse than curves without a number.
+    """
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -88,26 +90,40 @@ class Readings(QWidget):
     def minimumSizeHint(self) -> QSize:
         return QSize(theme.characters(self, 4), self.sizeHint().height())
 
-    def paintEvent(self, event: QPaintEvent) -> None:
-        painter = QPainter(self)
+    def shown(self) -> list[Reading]:
+        """What of them fits into the width there is."""
+        shown = list(self._readings)
+        for number in reversed(range(len(shown))):
+            if self._total(shown) > self.width() and shown[number].name:
+                shown[number] = replace(shown[number], value="")
+        while shown and self._total(shown) > self.width():
+            shown.pop()
+        return shown
+
+    def _bold(self) -> QFont:
         bold = QFont(self.font())
         bold.setWeight(QFont.Weight.DemiBold)
-        plain_metrics, bold_metrics = QFontMetricsF(self.font()), QFontMetricsF(bold)
+        return bold
+
+    def _total(self, readings: Sequence[Reading]) -> float:
+        return sum(map(self._width, readings)) + QFontMetricsF(self.font()).height() * max(len(readings) - 1, 0)
+
+    def _width(self, item: Reading) -> float:
+        plain = QFontMetricsF(self.font())
+        width = plain.horizontalAdvance(item.name) + QFontMetricsF(self._bold()).horizontalAdvance(item.value)
+        if item.name and item.value:
+            width += plain.horizontalAdvance(" ")
+        return width + (0.9 * plain.height() if item.colour is not None else 0.0)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter, bold = QPainter(self), self._bold()
+        plain_metrics = QFontMetricsF(self.font())
         line, space = plain_metrics.height(), plain_metrics.horizontalAdvance(" ")
-        widths = [
-            (line * 0.9 if item.colour is not None else 0)
-            + plain_metrics.horizontalAdvance(item.name)
-            + (space if item.name and item.value else 0)
-            + bold_metrics.horizontalAdvance(item.value)
-            for item in self._readings
-        ]
-        shown = len(widths)
-        while shown and sum(widths[:shown]) + line * (shown - 1) > self.width():
-            shown -= 1
-        x = self.width() - sum(widths[:shown]) - line * max(shown - 1, 0)
+        shown = self.shown()
+        x = self.width() - self._total(shown)
         text, muted = self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette())
-        for item, width in zip(self._readings[:shown], widths, strict=False):
-            left = x
+        for item in shown:
+            left, width = x, self._width(item)
             if item.colour is not None:
                 side = line * 0.6
                 painter.fillRect(QRectF(left, (self.height() - side) / 2, side, side), item.colour)
