@@ -258,7 +258,8 @@ class MainWindow(QMainWindow):
     def _fit_status_bar(self) -> None:
         """Room that does not depend on the words, so that new ones cost no layout of the window."""
         for label in (self._model_label, self._data_label):
-            label.setFixedWidth(theme.characters(self, 34))
+            label.setContentsMargins(theme.em(self, 1), 0, 0, 0)
+            label.setFixedWidth(theme.characters(self, 46))
 
     # --- what the tabs and the runners say
 

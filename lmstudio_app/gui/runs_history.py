@@ -37,6 +37,7 @@ from lmstudio_app.gui.run_queries import (
 )
 from lmstudio_app.gui.run_texts import STATES, dated_title, matching_runs, state_text, task_title
 from lmstudio_app.gui.text import error_texts, number_text, status_text
+from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.runs_table import RunsTable
 from lmstudio_app.jobs import Job, JobContext
@@ -62,6 +63,7 @@ class RunsHistory(QWidget):
     resume_requested = Signal(object)  # RunSummary
     repeat_requested = Signal(object)  # the recipe, as plain values
     code_requested = Signal(object)  # Path of the run
+    step_requested = Signal(str)  # name of the page to go to
     runs_changed = Signal()
 
     def __init__(self, settings: Settings, runner: JobRunner, parent: QWidget | None = None) -> None:
@@ -88,12 +90,10 @@ class RunsHistory(QWidget):
         top = self._build_top()
         self.table = RunsTable(self)
         self.table.restore_layout(settings.get("runs.table"))
-        self._hint = QLabel(self)
-        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._hint.setWordWrap(True)
-        self._hint.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.hint = EmptyState(self)
+        self.hint.title.hide()
         self.stack = QStackedWidget(self)
-        self.stack.addWidget(self._hint)
+        self.stack.addWidget(self.hint)
         self.splitter = QSplitter(Qt.Orientation.Vertical, self)
         self.splitter.addWidget(self.table)
         self.splitter.addWidget(self.stack)
@@ -273,12 +273,20 @@ class RunsHistory(QWidget):
         if self._found is None:
             text = self.tr("Looking for your runs…")
         elif not self.runs:
-            text = self.tr("No runs yet: every training is kept, and will be listed here.")
+            text = self.tr("Every training is kept with its curves, its recipe and its model, and is listed here.")
         elif not self.table.rows.runs:
             text = self.tr("No run is like that. Search for something else, or show all tasks and states.")
         else:
             text = self.tr("Choose a run to see it, or several (Ctrl or Shift) to compare them.")
-        self._hint.setText(text)
+        is_first = self._found is not None and not self.runs
+        self.hint.set_texts(self.tr("No runs yet") if is_first else "", text)
+        self.hint.title.setVisible(is_first)
+        self.table.setVisible(bool(self.runs))
+        if is_first and not self.hint.buttons:
+            button = self.hint.add_button(self.tr("Start a training"), self.tr("Go to the Train page"), primary=True)
+            button.clicked.connect(lambda: self.step_requested.emit("train"))
+        elif not is_first:
+            self.hint.clear_buttons()
 
     # --- what is chosen
 
@@ -292,7 +300,7 @@ class RunsHistory(QWidget):
             self._reading.cancel()
         if not selected or not is_pyqtgraph_imported():
             self._leave_details()
-            self.stack.setCurrentWidget(self._hint)
+            self.stack.setCurrentWidget(self.hint)
         elif len(selected) == 1:
             self._show_run(selected[0])
         else:

@@ -163,7 +163,8 @@ class TrainingPlan(QObject):
             and self._data is not None and self._data.config == request.data
         )  # fmt: skip
         if new is not None and is_current:
-            new.trial.show_report(report)
+            ready = bool(request.architecture.tokenizer.folder)  # is taken as it is, however large
+            new.trial.show_report(report, None if ready else request.architecture.tokenizer.vocabulary)
 
     def _show_trial_problem(self, error: UserError) -> None:
         if self._panel.new_model is not None:

@@ -148,7 +148,7 @@ def test_search_and_filters_leave_what_fits(tab: RunsTab, runs: dict[str, Path],
     assert tab.history.count.text() == "1 of 3"
     tab.history.search.setText("nothing like it")
     qtbot.waitUntil(lambda: names(tab) == [])
-    assert "No run is like that" in tab.history._hint.text()
+    assert "No run is like that" in tab.history.hint.text.text()
     tab.history.search.clear()
     qtbot.waitUntil(lambda: len(names(tab)) == 3)
     for box, value, left in ((tab.history.state_box, "failed", 0), (tab.history.task_box, "sentiment", 3)):
@@ -307,7 +307,7 @@ def test_a_run_goes_to_the_trash_after_a_question(
     assert "2 runs" in tab.history.question.text()
     qtbot.mouseClick(tab.history.question.yes_button, LEFT)
     qtbot.waitUntil(lambda: names(tab) == [], timeout=10_000)
-    assert "No runs yet" in tab.history._hint.text()
+    assert tab.history.hint.title.text() == "No runs yet"
 
 
 def test_every_control_has_a_name_and_a_tooltip(tab: RunsTab, runs: dict[str, Path], qtbot: Any) -> None:

@@ -17,6 +17,7 @@ from lmstudio_app.gui.runs_history import RunsHistory
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.sweep_queries import SweepPoller, SweepSummary
 from lmstudio_app.gui.widgets.sweeps_view import SweepsView
+from lmstudio_app.models.architectures import new_model_title
 
 SWEEP_POLL = 2000  # milliseconds between two looks at the sweeps
 
@@ -73,6 +74,7 @@ class RunsTab(QWidget):
         history, sweeps = self.history, self.sweeps
         for name in ("try", "inspect", "watch", "resume", "repeat", "code"):
             getattr(history, f"{name}_requested").connect(getattr(self, f"{name}_requested"))
+        history.step_requested.connect(self.step_requested)
         history.runs_changed.connect(self.summary_changed)
         sweeps.new_requested.connect(self.sweep_requested)
         sweeps.resume_requested.connect(self.sweep_resume_requested)
@@ -118,7 +120,7 @@ class RunsTab(QWidget):
         """Seconds that a training of ``recipe`` takes, by the newest finished run of the same kind and data."""
         for run in self.history.runs:
             same = (run.task, run.data) == (recipe.get("task"), str(_source(recipe)))
-            if run.state == "finished" and same and run.model in (recipe.get("model"), _family(recipe)):
+            if run.state == "finished" and same and run.model in (recipe.get("model"), _new_model(recipe)):
                 return run.duration
         return None
 
@@ -178,6 +180,8 @@ def _source(recipe: Mapping[str, Any]) -> Any:
     return ", ".join(map(str, train)) if isinstance(train, list | tuple) else train
 
 
-def _family(recipe: Mapping[str, Any]) -> str:
+def _new_model(recipe: Mapping[str, Any]) -> str:
     architecture = recipe.get("architecture")
-    return str(architecture.get("family")) if isinstance(architecture, Mapping) else ""
+    if not isinstance(architecture, Mapping):
+        return ""
+    return new_model_title(str(architecture.get("family")), architecture.get("layers"))

@@ -85,7 +85,7 @@ class TrainTab(QWidget):
         self._show_task(str(self._settings.get("train.task", TASKS[0].name)))
         self.panel.form.advanced.set_open(bool(self._settings.get("train.advanced", False)))
         self._splitter.setSizes(
-            self._settings.get("train.splitter", [theme.characters(self, 50), theme.characters(self, 130)])
+            self._settings.get("train.splitter", [theme.characters(self, 52), theme.characters(self, 128)])
         )
         self._splitter.splitterMoved.connect(lambda: self._settings.set("train.splitter", self._splitter.sizes()))
         self.panel.changed.connect(self._remember)
@@ -432,6 +432,8 @@ class TrainTab(QWidget):
         has_model = self._model is not None or self.panel.is_new
         if not has_model and self._data is None:
             return self.tr("Choose a model and data first; the buttons on the left go there.")
+        if not has_model and self.panel.task.families:
+            return self.tr("Choose a model first, or start from a new one: both on the left.")
         if not has_model:
             return self.tr("Choose a model first; the button on the left goes there.")
         if self._data is None:

@@ -73,6 +73,10 @@ class ModelChooser(QWidget):
                     ),
                 ),
                 (
+                    self.tr("Can I begin without one?"),
+                    self.tr("Yes: choose data, then “a new model” on the Train page: a BERT or a GPT of your own."),
+                ),
+                (
                     self.tr("Where are the models I trained?"),
                     self.tr("“Try it” on the Train page loads one. From then on it is in this list."),
                 ),

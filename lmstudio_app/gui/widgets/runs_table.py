@@ -67,7 +67,7 @@ class RunsModel(QAbstractTableModel):
         tr = self.tr
         self.columns = (
             _Column("run", tr("Run"), tr("The title that you gave it, else its model and its task"), run_title,
-                    lambda run: run_title(run).casefold(), 30),
+                    lambda run: (run_title(run).casefold(), run.name), 30),
             _Column("task", tr("Task"), tr("What it learned"), lambda run: task_title(run.task),
                     lambda run: task_title(run.task), 15),
             _Column("model", tr("Model"), tr("What it began with"), model_name,

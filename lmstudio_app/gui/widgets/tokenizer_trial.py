@@ -55,7 +55,9 @@ class TokenizerTrial(QWidget):
         )
         self.figures.setProperty("card", False)
         inside.addWidget(self.figures)
+        self._fewer = Hint("", self._card)
         self._unknown = Hint("", self._card)
+        inside.addWidget(self._fewer)
         inside.addWidget(self._unknown)
         self._strips = QVBoxLayout()
         self._strips.setSpacing(pad)
@@ -102,7 +104,8 @@ class TokenizerTrial(QWidget):
         self._message.setText(text)
         self._message.setVisible(bool(text))
 
-    def show_report(self, report: TokenizerReport) -> None:
+    def show_report(self, report: TokenizerReport, wanted: int | None = None) -> None:
+        """``wanted`` pieces were asked for; short texts may hold fewer."""
         self.clear()
         self._report = report
         self.figures.set_values(
@@ -115,6 +118,10 @@ class TokenizerTrial(QWidget):
         words = ", ".join(report.unknown_words[:8])
         self._unknown.setText(self.tr("Words it cannot read: {words}").format(words=words))
         self._unknown.setVisible(bool(words))
+        self._fewer.setText(
+            self.tr("The texts hold no more than these pieces, so the model becomes smaller than counted above.")
+        )
+        self._fewer.setVisible(wanted is not None and report.vocabulary < wanted)
         while (item := self._strips.takeAt(0)) is not None:
             item.widget().deleteLater()
         caption = QLabel(self.tr("Texts that it has not learned from, in its pieces:"), self._card)
