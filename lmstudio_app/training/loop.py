@@ -31,7 +31,6 @@ from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_bes
 from lmstudio_app.training.memory import BatchTooLarge, NoRoom, make_room, noticing
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.runs import ADAPTER, RunFolder, TrainRequest, open_run
-from lmstudio_app.training.scratch import saved_tokenizer
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ def train(request: TrainRequest, ctx: JobContext) -> TrainResult:
     processes = join_processes("auto" if request.recipe is None else request.recipe.training.device)
     run = share_run(processes, lambda: open_run(request))
     with recording_once(run, processes, ctx) as ctx:
-        saved = None if run.recipe.architecture is None else saved_tokenizer(run.checkpoints)
-        session = prepare_session(run.recipe, ctx, processes, saved)
-        position = _restore(session, run, ctx)
+        checkpoint = processes.share(lambda: _choose_checkpoint(run, ctx))
+        session = prepare_session(run.recipe, ctx, processes, checkpoint)
+        position = _restore(session, checkpoint, ctx)
         position.parts = max(position.parts, request.parts)
         session.evaluation_parts = max(session.evaluation_parts, request.parts)
         try:
@@ -303,15 +302,14 @@ def _over_processes(session: Session, value: Any) -> float:
     return float(session.accelerator.reduce(_on_device(session, float(value))))
 
 
-def _restore(session: Session, run: RunFolder, ctx: JobContext) -> Position:
-    """Where to go on: at the newest checkpoint that is whole, or at the beginning when there never was one."""
+def _restore(session: Session, checkpoint: Path | None, ctx: JobContext) -> Position:
+    """Where to go on: at the checkpoint, or at the beginning when there never was one."""
     import torch
 
-    folder = session.processes.share(lambda: _choose_checkpoint(run, ctx))
-    if folder is None:
+    if checkpoint is None:
         position = Position(data=session.fingerprint)
     else:
-        position = load_checkpoint(folder, session.loaded.model, session.optimizer, session.adapter)
+        position = load_checkpoint(checkpoint, session.loaded.model, session.optimizer, session.adapter)
         if position.data not in ("", session.fingerprint):
             ctx.warn("The data is no longer what this run began with; it goes on with the data as it is now.")
         position.data = session.fingerprint

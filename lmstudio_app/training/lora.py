@@ -30,7 +30,7 @@ _TASK_TYPES = {
 }
 
 
-def is_adapter(name: str) -> bool:
+def is_trained(name: str) -> bool:
     """Does this parameter of an adapted model train: part of an adapter, or of the task's own head?"""
     return ".lora_" in name or f".modules_to_save.{_NAME}." in name
 
@@ -140,7 +140,7 @@ def load_adapter(folder: Path, adapter: Any) -> None:
 def adapter_size(adapter: Any) -> int:
     """Bytes that :func:`save_adapter` writes, without the configuration."""
     model = adapter.get_base_model()
-    return sum(int(p.nbytes) for name, p in model.named_parameters() if is_adapter(name))
+    return sum(int(p.nbytes) for name, p in model.named_parameters() if is_trained(name))
 
 
 def merged_weights(model: nn.Module) -> Mapping[str, torch.Tensor]:

@@ -183,7 +183,7 @@ class Session:
 def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved: Path | None = None) -> Session:
     """Read the data, name the labels, load or make the model, encode. Raises :class:`UserError` for whatever is wrong.
 
-    ``saved`` is the checkpoint that a run from scratch goes on from; its tokenizer is taken.
+    ``saved`` is the checkpoint that the run goes on from: a model begun from scratch takes its tokenizer.
     """
     import torch
 

@@ -98,7 +98,7 @@ def _layer_rates(model: nn.Module, config: StrategyConfig) -> dict[str, float]:
 
 
 def _adapters(model: nn.Module, config: StrategyConfig) -> list[frozenset[str]]:
-    return [frozenset(name for name, _ in model.named_parameters() if lora.is_adapter(name))]
+    return [frozenset(name for name, _ in model.named_parameters() if lora.is_trained(name))]
 
 
 STRATEGIES: tuple[Strategy, ...] = (
