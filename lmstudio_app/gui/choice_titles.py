@@ -10,6 +10,16 @@ from lmstudio_app.training.strategies import STRATEGIES
 
 RECIPE_CHOICES: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "strategy.name": {strategy.name: (strategy.title, strategy.help) for strategy in STRATEGIES},
+    "options.train_on": {
+        "answers": (
+            QT_TRANSLATE_NOOP("recipe", "The answers"),
+            QT_TRANSLATE_NOOP("recipe", "What the assistant says; the questions are read, but not learned"),
+        ),
+        "all": (
+            QT_TRANSLATE_NOOP("recipe", "Everything"),
+            QT_TRANSLATE_NOOP("recipe", "Every token of the conversation"),
+        ),
+    },
     "training.schedule": {
         "linear": (
             QT_TRANSLATE_NOOP("recipe", "Linear"),

@@ -103,21 +103,34 @@ def moment_text(seconds: float) -> str:
     return QLocale().toString(moment, QLocale.FormatType.ShortFormat)
 
 
+def short_moment_text(seconds: float) -> str:
+    """Of today the time alone, of other days the date, for the head of a narrow column."""
+    moment = QDateTime.fromSecsSinceEpoch(int(seconds))
+    if datetime.date.fromtimestamp(seconds) == datetime.date.today():
+        return QLocale().toString(moment.time(), QLocale.FormatType.ShortFormat)
+    return QLocale().toString(moment.date(), QLocale.FormatType.ShortFormat)
+
+
 def short_key(key: str) -> str:
     """The last part of a recipe's key, or the one before where the last says too little: ``strategy.name``."""
     *sections, last = key.split(".")
     return sections[-1] if last == "name" and sections else last
 
 
-def drawn_text(value: Any) -> str:
+def drawn_text(value: Any, key: str = "") -> str:
     """As :func:`value_text`, a number that was drawn at random in three digits."""
-    return value_text(float(f"{value:.3g}") if isinstance(value, float) else value)
+    return value_text(float(f"{value:.3g}") if isinstance(value, float) else value, key)
 
 
-def value_text(value: Any) -> str:
-    """The value of a recipe's key, for people."""
+def value_text(value: Any, key: str = "") -> str:
+    """The value of a recipe's ``key`` for people: a choice is called as in the form."""
     if value is None:
         return "–"
+    if isinstance(value, str):
+        from lmstudio_app.gui.choice_titles import ARCHITECTURE_CHOICES, RECIPE_CHOICES
+
+        choices = RECIPE_CHOICES.get(key) or ARCHITECTURE_CHOICES.get(key) or {}
+        return QCoreApplication.translate("recipe", choices[value][0]) if value in choices else value
     if isinstance(value, bool):
         return QCoreApplication.translate("runs", "yes") if value else QCoreApplication.translate("runs", "no")
     if isinstance(value, float):

@@ -14,7 +14,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.recipe_fields import field_title
-from lmstudio_app.gui.run_texts import dated_title, moment_text, state_text, value_text
+from lmstudio_app.gui.run_texts import dated_title, short_moment_text, state_text, value_text
 from lmstudio_app.gui.text import compact_number_text, duration_text
 from lmstudio_app.gui.widgets.overlay_chart import line_sample
 from lmstudio_app.gui.widgets.row_height import RowHeight
@@ -73,7 +73,7 @@ class _Differences(QAbstractTableModel):
         keys = dict.fromkeys(key for recipe in compared.recipes for key in recipe) if all_keys else differences
         rows = []
         for key in keys:
-            values = tuple(value_text(recipe.get(key)) for recipe in compared.recipes)
+            values = tuple(value_text(recipe.get(key), key) for recipe in compared.recipes)
             rows.append(DifferenceRow(translate(field_title(key)), key, values, differs=key in differences))
         return rows
 
@@ -130,7 +130,7 @@ class _Differences(QAbstractTableModel):
         assert self.compared is not None
         if role == Qt.ItemDataRole.DisplayRole:
             run = self.compared.comparison.runs[section]
-            return run.title or moment_text(run.started)
+            return run.title or short_moment_text(run.started)
         if role == Qt.ItemDataRole.ToolTipRole:
             return self.tr("{run}\n{differences}\nDouble-click to see it alone").format(
                 run=dated_title(self.compared.comparison.runs[section]), differences=self.titles[section]

@@ -73,7 +73,7 @@ class FigureRow(QFrame):
         self._grid = QGridLayout(self)
         pad = theme.em(self, 0.5)
         self._grid.setContentsMargins(pad * 2, pad, pad * 2, pad)
-        self._grid.setHorizontalSpacing(theme.em(self, 1))
+        self._grid.setHorizontalSpacing(theme.em(self, 0.6))
         self._grid.setVerticalSpacing(pad)
         self._columns = 0
         self._hidden: set[str] = set()

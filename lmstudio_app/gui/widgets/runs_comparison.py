@@ -163,7 +163,7 @@ class RunsComparison(QWidget):
         ]
         titles = []
         for number, name in enumerate(names):
-            parts = [f"{short_key(key)} {value_text(differences[key][number])}" for key in keys[:_LEGEND_KEYS]]
+            parts = [f"{short_key(key)} {value_text(differences[key][number], key)}" for key in keys[:_LEGEND_KEYS]]
             titles.append(", ".join(filter(None, [name, *parts])))
         return titles
 
@@ -214,7 +214,7 @@ class RunsComparison(QWidget):
         assert self._compared is not None
         return [
             self.tr("{title} ({key}): {value}").format(
-                title=translate(field_title(key)), key=key, value=value_text(values[number])
+                title=translate(field_title(key)), key=key, value=value_text(values[number], key)
             )
             for key, values in self._compared.comparison.differences.items()
         ]

@@ -51,7 +51,7 @@ class SweepDimension(QWidget):
         super().__init__(parent)
         self.field = field
         title = translate(field.title)
-        self.title = QLabel(self.tr("{title}, now {value}").format(title=title, value=value_text(now)), self)
+        self.title = QLabel(self.tr("{title}, now {value}").format(title=title, value=value_text(now, field.key)), self)
         self.title.setToolTip(f"{field.key}\n{translate(field.help)}")
         is_number = field.kind in (int, float) and not field.choices
         self.kind = ChoiceEdit(self)

@@ -143,7 +143,7 @@ class _Trials(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             if number == 0:
                 return "–" if trial.value is None else metric_text(trial.value)
-            return drawn_text(value)
+            return drawn_text(value, self._keys[column - 1] if 0 < column <= len(self._keys) else "")
         best = self.result.best if self.result is not None else None
         if role == Qt.ItemDataRole.FontRole and best is not None and best.number == trial.number:
             font = QFont(self._widget.font())
@@ -321,7 +321,7 @@ class SweepsView(QWidget):
         result, best = sweep.result, sweep.result.best
         if best is None or best.value is None:
             return self.tr("No result yet of {total} trainings").format(total=number_text(result.config.total))
-        values = ", ".join(f"{short_key(key)} {drawn_text(value)}" for key, value in best.values.items())
+        values = ", ".join(f"{short_key(key)} {drawn_text(value, key)}" for key, value in best.values.items())
         return self.tr("Best so far: {metric} {value} with {values} (trial {number})").format(
             metric=metric_title(result.metric), value=metric_text(best.value), values=values, number=best.number + 1
         )
