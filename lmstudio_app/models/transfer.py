@@ -20,17 +20,30 @@ class SourceError(UserError):
 
 
 class Line:
-    """What the job's thread and the network's thread share: bytes received, and the request to hang up."""
+    """What the job's thread and the network's thread share: bytes received, and the request to wait or to hang up."""
 
     def __init__(self, done: int = 0) -> None:
         self.done = done
         self.abandoned = threading.Event()
+        self._running = threading.Event()
+        self._running.set()
         self._socket: socket.socket | None = None
 
     def check(self) -> None:
-        """Called by the network's thread between two pieces; raises :class:`Cancelled` once abandoned."""
+        """Called by the network's thread between two pieces: waits while on hold, raises :class:`Cancelled` in the end.
+
+        A hub that hangs up meanwhile is asked for the rest afterwards.
+        """
+        self._running.wait()
         if self.abandoned.is_set():
             raise Cancelled
+
+    def hold(self) -> None:
+        """Let the network's thread wait at its next check, so that a paused download takes no more of the line."""
+        self._running.clear()
+
+    def go_on(self) -> None:
+        self._running.set()
 
     def pause(self, seconds: float) -> None:
         """Wait before a retry; raises :class:`Cancelled` as soon as abandoned."""
@@ -45,6 +58,7 @@ class Line:
 
     def hang_up(self) -> None:
         self.abandoned.set()
+        self.go_on()
         if self._socket is not None:
             with contextlib.suppress(OSError):  # closed already
                 socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
@@ -72,7 +86,10 @@ def call_beside(ctx: JobContext, work: Callable[[Line], T], meter: Meter | None 
     try:
         while thread.is_alive():
             thread.join(POLL)
+            if ctx.control.paused:
+                line.hold()
             ctx.check()
+            line.go_on()
             if meter is not None:
                 meter.update(line.done)
     except BaseException:

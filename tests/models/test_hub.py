@@ -134,8 +134,8 @@ def test_another_commit_drops_the_old_part(hub: HubServer, tiny_encoder: Path, r
 @pytest.mark.parametrize(
     ("status", "message", "remedy"),
     [
-        (401, "does not give out tests/tiny", "hf auth login"),
-        (403, "does not give out tests/tiny", "hf auth login"),
+        (401, "does not give out tests/tiny to somebody unknown", "models login"),
+        (403, "does not give out tests/tiny to this account", "Ask its owners"),
         (404, "has no model tests/tiny", "Check the spelling"),
         (429, "asked too often", "Wait some minutes"),
         (500, "HTTP 500", "Try again later"),
@@ -202,10 +202,42 @@ def test_only_needed_files_are_chosen() -> None:
         "a/b",
         files(
             "README.md", "config.json", "model.safetensors", "pytorch_model.bin", "tf_model.h5", "tokenizer.json",
-            "vocab.txt", "onnx/model.onnx", "1_Pooling/config.json", "openvino/model.bin", "rust_model.ot",
+            "vocab.txt", "onnx/model.onnx", "1_Pooling/config.json", "openvino/model.bin", "rust_model.ot", "q4.gguf",
         ),
     )  # fmt: skip
-    assert [file.path for file in chosen] == ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    assert [file.path for file in chosen] == [
+        "README.md", "config.json", "tokenizer.json", "vocab.txt", "model.safetensors"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        (["config.json", "pytorch_model.bin"], ["config.json", "pytorch_model.bin"]),
+        (
+            ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin", "optimizer.bin"],
+            ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin"],
+        ),
+        (["config.json", "model-q4.gguf"], ["config.json", "model-q4.gguf"]),
+        (["model-q4.gguf", ".gitattributes"], ["model-q4.gguf"]),
+        (["adapter_config.json", "adapter_model.safetensors"], ["adapter_config.json", "adapter_model.safetensors"]),
+        (["config.json", "model.safetensors", "modeling_x.py"], ["config.json", "modeling_x.py", "model.safetensors"]),
+    ],
+)
+def test_weights_in_one_form_are_chosen(names: list[str], chosen: list[str]) -> None:
+    assert [file.path for file in choose_files("a/b", files(*names))] == chosen
+
+
+def test_one_gguf_file_of_several_is_named() -> None:
+    several = files("README.md", "m.Q4_1.gguf", "m.Q8_0.gguf", "split/m.F16.gguf")
+    with pytest.raises(UserError, match=r"a/b has 2 GGUF files: m\.Q4_1\.gguf, m\.Q8_0\.gguf") as caught:
+        choose_files("a/b", several)
+    assert "models fetch a/b --file NAME.gguf" in caught.value.remedy
+    assert [file.path for file in choose_files("a/b", several, ["m.Q8_0.gguf"])] == ["README.md", "m.Q8_0.gguf"]
+    assert choose_files("a/b", several, ["split/m.F16.gguf"])[-1].path == "split/m.F16.gguf"
+    with pytest.raises(UserError, match=r"a/b has no file m\.Q2\.gguf") as caught:
+        choose_files("a/b", several, ["m.Q2.gguf"])
+    assert "m.Q8_0.gguf" in caught.value.remedy
 
 
 def test_shards_are_chosen_with_their_index() -> None:
@@ -217,10 +249,6 @@ def test_shards_are_chosen_with_their_index() -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["config.json", "pytorch_model.bin"], "only as a pickle"),
-        (["config.json", "pytorch_model-00001-of-00002.bin"], "only as a pickle"),
-        (["config.json", "model-q4.gguf"], "only as GGUF"),
-        (["model-q4.gguf"], "only as GGUF"),
         (["config.json", "model.onnx"], "has no weights"),
         (["model.safetensors"], r"has no config\.json"),
     ],
