@@ -137,8 +137,11 @@ def _learn(kind: str, folder: Path, options: Mapping[str, Any], config: Tokenize
     path.write_text(json.dumps({**request, "options": options}), encoding="utf-8")
     # -P: the worker's own folder has a module called tokenizers
     command = [sys.executable, "-P", str(Path(vocabulary_worker.__file__)), str(path)]
-    with (folder / "errors.txt").open("wb") as errors:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors)
+    with (
+        (folder / "errors.txt").open("wb") as errors,
+        # its stdin ends when this process does, and so does the worker
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process,
+    ):
         try:
             while process.poll() is None:
                 ctx.check()

@@ -10,11 +10,17 @@ stderr.
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
+import threading
 import unicodedata
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+# WordPiece gives up on a longer word, and learning from one takes time with the square of its length
+_UNREADABLE = re.compile(r"[^\s!-/:-@\[-`{-~]{101,}")
 
 
 def learn_wordpiece(texts: str, output: str, options: dict[str, Any]) -> None:
@@ -29,9 +35,14 @@ def learn_wordpiece(texts: str, output: str, options: dict[str, Any]) -> None:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=options["lowercase"])
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     counts: Counter[str] = Counter()
-    with open(texts, encoding="utf-8") as file:
+    readable = f"{texts}.readable"
+    with open(texts, encoding="utf-8") as file, open(readable, "w", encoding="utf-8", newline="\n") as kept:
         for line in file:
-            counts.update(tokenizer.normalizer.normalize_str(line))
+            normalized = tokenizer.normalizer.normalize_str(line)
+            if _UNREADABLE.search(normalized):
+                line = normalized = _UNREADABLE.sub(" ", normalized)
+            counts.update(normalized)
+            kept.write(line)
     # rare characters may become unknown, but they never take most of the vocabulary; a character may need two pieces
     most = max(1, (options["vocabulary"] - len(options["special_tokens"])) // 4)
     characters = sorted((c for c in counts if not c.isspace()), key=lambda c: (-counts[c], c))[:most]
@@ -44,7 +55,7 @@ def learn_wordpiece(texts: str, output: str, options: dict[str, Any]) -> None:
         min_frequency=2,
         show_progress=False,
     )
-    tokenizer.train([texts], trainer)
+    tokenizer.train([readable], trainer)
     vocabulary = tokenizer.get_vocab()
     pieces = sorted(vocabulary, key=vocabulary.__getitem__)
     Path(output).write_text(json.dumps(pieces, ensure_ascii=False), encoding="utf-8")
@@ -65,7 +76,14 @@ def learn_sentencepiece(texts: str, output: str, options: dict[str, Any]) -> Non
         sentencepiece.SentencePieceTrainer.train(input=texts, model_writer=file, **options)
 
 
+def _end_with_parent() -> None:
+    """Stdin is a pipe that nobody writes to: it ends when the application does, even when that is killed."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 def main(path: str) -> int:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     learn = learn_wordpiece if request["kind"] == "wordpiece" else learn_sentencepiece
     try:

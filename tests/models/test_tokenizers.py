@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from lmstudio_app.errors import Cancelled, UserError
@@ -176,3 +179,39 @@ def test_the_report_tells_what_is_not_covered() -> None:
     assert report.samples[0][1][0] == "[CLS]"
     chinese = tokenizer_report(tokenizer, ["这部电影"])
     assert (chinese.words, chinese.coverage, chinese.character_coverage) == (4, 0.0, 0.0)
+
+
+def test_a_word_that_no_wordpiece_reads_is_not_learned_from() -> None:
+    """It takes time with the square of its length: hours for a megabyte without a space, as data files have them."""
+    wordpiece = learn("bert", "wordpiece", [*TEXTS, "g" * 1_000_000, f"abc,{'é' * 300_000}"])
+    assert wordpiece.get_vocab() == learn("bert", "wordpiece", [*TEXTS, "abc,"]).get_vocab()
+
+
+_FOR_EVER = """
+import random
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.architectures import TokenizerConfig
+from lmstudio_app.models.tokenizers import train_tokenizer
+texts = ["".join(random.choices("abcdefghij ", k=16)) for _ in range(300_000)]
+train_tokenizer(TokenizerConfig(kind="KIND", vocabulary=50000), texts, JobContext())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a process that is killed with no word to its children")
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_learning_ends_with_the_process_that_wanted_it(kind: str) -> None:
+    process = subprocess.Popen([sys.executable, "-c", _FOR_EVER.replace("KIND", kind)])
+    deadline = time.monotonic() + 60
+    workers: list[psutil.Process] = []
+    while not workers and time.monotonic() < deadline:
+        time.sleep(0.05)
+        workers = psutil.Process(process.pid).children()
+    time.sleep(0.5)  # it has begun to learn
+    assert workers
+    assert workers[0].is_running()
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=3)
+    for worker in alive:
+        worker.kill()
+    assert not alive
