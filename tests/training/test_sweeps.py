@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from lmstudio_app.assets import resource
 from lmstudio_app.cli import main
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.events import Event, Finished, StepLogged, TrialEnded
@@ -228,3 +229,9 @@ def test_only_one_process_runs_a_sweep(make_recipe: MakeRecipe, tmp_path: Path) 
     assert "still running" in refused[0]
     assert [trial.state for trial in result.trials] == ["finished"]
     assert run_sweep(SweepRequest(None, tmp_path / "sweep", resume=True), JobContext()).trials == result.trials
+
+
+def test_the_bundled_sweep_is_valid() -> None:
+    config = SweepConfig.load(resource("sweeps") / "sentiment.yaml")
+    assert config.total == 6
+    assert config.recipe_with({"strategy.name": "lora"}).data.train == "uci-sentiment"
