@@ -149,7 +149,7 @@ def start(*arguments: str, before: str = "", **options: Any) -> subprocess.Popen
 
 # where a training is, as a code that pulls the switch there
 MOMENTS = {
-    "importing": ("lmstudio_app.models.loading", "preload_libraries"),
+    "importing": ("lmstudio_app.training.session", "preload_libraries"),
     "loading": ("lmstudio_app.models.loading", "_load_weights"),
     "tokenising": ("lmstudio_app.tasks.classification", "label_ids"),
     "evaluating": ("lmstudio_app.training.loop", "evaluate"),

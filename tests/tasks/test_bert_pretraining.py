@@ -91,7 +91,7 @@ def test_what_gives_no_pairs_is_told(tmp_path: Path) -> None:
     data = tmp_path / "text.txt"
     data.write_text("One.\n\nTwo.\n\nThree.\n\nFour.\n", encoding="utf-8")
     events: list[Any] = []
-    with pytest.raises(UserError, match="no rows that can be used"):
+    with pytest.raises(UserError, match="Of 3 rows none can be used: 3 documents of a single sentence"):
         train(TrainRequest(recipe("bert_pretraining", data), tmp_path / "run"), JobContext(events.append))
     assert any("single sentence" in event.template for event in events if isinstance(event, Status) and event.warning)
     with pytest.raises(UserError, match="A pair of texts does not fit 4 tokens"):
