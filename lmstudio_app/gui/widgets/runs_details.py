@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.curves import RunCurves
 from lmstudio_app.gui.metrics import metric_text, metric_title
-from lmstudio_app.gui.run_texts import moment_text, state_text
+from lmstudio_app.gui.run_texts import moment_text, run_title, state_text
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
@@ -245,7 +245,7 @@ class RunsDetails(QWidget):
             self.tags.setText(", ".join(run.tags))
         if (is_other or not self.notes.hasFocus()) and self.notes.toPlainText() != run.notes:
             self.notes.setPlainText(run.notes)
-        self.title.setPlaceholderText(run.name)
+        self.title.setPlaceholderText(run_title(run))
         self.place.setText(str(run.folder))
 
     def _show_figures(self) -> None:

@@ -169,7 +169,7 @@ class SweepDialog(QDialog):
         self._intro = Hint(
             self.tr(
                 "The recipe of the Train page ({task}) is trained again and again, each time with other values of the "
-                "keys below. Every training is a run of its own."
+                "settings below. Every training is a run of its own."
             ).format(task=task_title(task)),
             self,
         )
@@ -197,7 +197,7 @@ class SweepDialog(QDialog):
 
     def _build_chooser(self) -> QHBoxLayout:
         self.keys = QComboBox(self)
-        self.keys.setAccessibleName(self.tr("Key to vary"))
+        self.keys.setAccessibleName(self.tr("Setting to vary"))
         self.keys.setToolTip(self.tr("A field of the recipe that takes other values"))
         self.keys.setMaxVisibleItems(24)
         sections = {
@@ -215,7 +215,7 @@ class SweepDialog(QDialog):
         self.add_button = QPushButton(self.tr("Vary it"), self)
         self.add_button.setToolTip(self.tr("Add the chosen key to the list"))
         self.add_button.clicked.connect(lambda: self.add_key(self.keys.currentData()))
-        label = QLabel(self.tr("Key"), self)
+        label = QLabel(self.tr("Setting"), self)
         label.setBuddy(self.keys)
         row = QHBoxLayout()
         row.addWidget(label)
