@@ -51,8 +51,7 @@ def read_pdf(path: str) -> Iterator[Block]:
             is_open = not reader.is_encrypted or bool(reader.decrypt(""))
             count = len(reader.pages) if is_open else 0
         except PyPdfError as error:
-            # pypdf needs a further library for modern encryption
-            raise Refused("encrypted" if "cryptography" in str(error) else "damaged", str(error)) from error
+            raise Refused("damaged", str(error)) from error
         if not is_open:
             raise Refused("encrypted")
         for number in range(count):

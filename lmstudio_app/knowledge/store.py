@@ -324,12 +324,14 @@ class Store:
         return slots == 0 or (path.is_file() and path.stat().st_size >= slots * dimension * 4)
 
     def tidy(self, dimension: int) -> None:
-        """Move the vectors to a new file when most places are holes; delete the files that are no longer used."""
+        """Move the vectors to a new file when most places in it are holes; delete the files that are no longer used."""
         import numpy as np
 
         vectors, owners = self.vectors(dimension)
         (kept,) = np.nonzero(owners >= 0)
-        if len(owners) - len(kept) > max(len(kept), _WORTH_MOVING):
+        path = self._vectors_file
+        places = path.stat().st_size // (4 * dimension) if path.exists() else 0
+        if places - len(kept) > max(len(kept), _WORTH_MOVING):
             with self.transaction():
                 target = self.folder / self._use_new_file()
                 with target.open("wb") as file:

@@ -45,8 +45,13 @@ def query(question: str) -> str:
 
 def coverage(question: str, text: str) -> float:
     """How many of the question's words, as a share, are in the text; words count as equal when their beginnings are."""
-    asked = {word[:_STEM] for word in _telling(question)}
-    return len(asked & {word[:_STEM] for word in _words(text)}) / max(1, len(asked))
+    asked = {_stem(word) for word in _telling(question)}
+    return len(asked & {_stem(word) for word in _words(text)}) / max(1, len(asked))
+
+
+def _stem(word: str) -> str:
+    """Without the s of a plural, and cut: enough to compare words with, where no index does it."""
+    return (word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word)[:_STEM]
 
 
 def _telling(question: str) -> list[str]:
