@@ -37,13 +37,14 @@ def list_models() -> list[InstalledModel]:
     for entry in load_catalog().values():
         folder = install_folder(entry.name)
         seen.add(folder)
+        is_here = (folder / "config.json").is_file()
         models.append(
             InstalledModel(
                 entry.name,
                 entry.title,
-                entry.size,
+                folder_size(folder) if is_here else entry.size,
                 entry.license,
-                (folder / "config.json").is_file(),
+                is_here,
                 folder,
                 entry.description,
                 starter=True,

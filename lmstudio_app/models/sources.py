@@ -63,7 +63,7 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
     if entry is None and not is_hub_id(ref):
         raise unknown_reference(ref)
     target = install_folder(ref)
-    with _only_one(target.name):
+    with only_one(target.name):
         if (target / "config.json").is_file():
             ctx.status("{name} is already on this computer", name=ref)
             return target
@@ -80,7 +80,7 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
 
 
 @contextlib.contextmanager
-def _only_one(name: str) -> Iterator[None]:
+def only_one(name: str) -> Iterator[None]:
     """Two windows (or a window and a command) must not fetch the same model at once."""
     from filelock import FileLock, Timeout
 

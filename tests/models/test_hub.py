@@ -188,7 +188,7 @@ def test_a_full_disk_is_known_before_anything_comes(
 
 def test_one_download_of_a_model_at_a_time(hub: HubServer, tiny_encoder: Path, recorder: Recorder) -> None:
     hub.add(REF, tiny_encoder)
-    with sources._only_one("tests--tiny"), pytest.raises(UserError, match="being downloaded already"):
+    with sources.only_one("tests--tiny"), pytest.raises(UserError, match="being downloaded already"):
         fetch_model(FetchRequest(REF), recorder.ctx)
     assert fetch_model(FetchRequest(REF), recorder.ctx).is_dir()
 
