@@ -139,10 +139,18 @@ _lock = threading.Lock()
 
 
 def summarize_run(folder: Path) -> RunSummary:
-    """Read a run's recipe and events. Raises :class:`UserError` when the recipe cannot be read."""
+    """Read a run's recipe and events. Raises :class:`UserError` when one of them cannot be read."""
     recipe = read_recipe(folder)
     alive = is_running(folder)  # before the events: a run that ends in between is told as ended
-    digest = digest_events(folder)
+    try:
+        digest = digest_events(folder)
+    except OSError as error:
+        raise UserError(
+            "The events of {folder} cannot be read ({reason}).",
+            "Look after the disk and the permissions, or delete the folder.",
+            folder=str(folder),
+            reason=error.strerror or str(error),
+        ) from error
     about = read_about(folder)
     metric = main_metric(str(recipe["task"]), digest.metrics)
     return RunSummary(
