@@ -31,19 +31,13 @@ def test_list(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "not here" in lines[1]
     assert "Apache-2.0" in lines[1]
     assert any(line.startswith("org/tiny") and "on disk" in line for line in lines)
-    assert "on disk" in lines[2]
 
 
 def test_list_json(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["reference"]: row["present"] for row in rows} == {
-        "starter:encoder": False,
-        "starter:chat": False,
-        "org/tiny": True,
-    }
+    assert {row["folder"] for row in rows if row["present"]} == {str(install_folder(installed))}
     assert rows[0]["reference"] == "starter:encoder"
-    assert rows[1]["folder"] == str(install_folder(installed))
 
 
 def test_info(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
