@@ -97,7 +97,7 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(make_recipe: Callabl
 def test_events_that_cannot_be_read_do_not_hide_the_other_runs(make_recipe: Callable[..., Recipe]) -> None:
     good, bad = create_run(make_recipe()), create_run(make_recipe())
     (bad.path / "events.jsonl").mkdir()
-    with pytest.raises(UserError, match="The events of .* cannot be read"):
+    with pytest.raises(UserError, match=r"The events of .* cannot be read"):
         summarize_run(bad.path)
     warnings: list[Event] = []
     assert [run.folder for run in list_runs(ctx=JobContext(warnings.append))] == [good.path]
