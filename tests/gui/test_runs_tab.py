@@ -401,12 +401,12 @@ def test_a_training_outlives_its_window_and_the_next_one_attaches_and_steers_it(
     qtbot.mouseClick(page.panel.pause_button, LEFT)
     qtbot.waitUntil(lambda: len(page.view.curves.steps) > held, timeout=20_000)
     qtbot.mouseClick(page.attached.buttons["let_go"], LEFT)
-    qtbot.waitUntil(lambda: page._handle is None, timeout=20_000)
+    qtbot.waitUntil(lambda: page.running.handle is None, timeout=20_000)
     assert is_running(run.folder)
     qtbot.waitUntil(lambda: not second.services.query_runner.busy, timeout=20_000)
-    assert page._handle is None  # it shows the run, but watches it only when it is chosen
+    assert page.running.handle is None  # it shows the run, but watches it only when it is chosen
     page.view.select_run(run.folder)
-    again = page._handle
+    again = page.running.handle
     assert again is not None
     qtbot.waitUntil(lambda: page.attached.isVisible() and len(page.view.curves.steps) > held, timeout=20_000)
     with qtbot.waitSignal(again.finished, timeout=60_000):
@@ -431,7 +431,9 @@ def test_a_followed_run_can_be_cancelled(
         page = window.show_tab("train")
         handle = page.follow(folder, "sentiment")
         assert handle is not None
-        qtbot.waitUntil(lambda: page._remote is not None and page._remote.folder is not None, timeout=20_000)
+        qtbot.waitUntil(
+            lambda: page.running.remote is not None and page.running.remote.folder is not None, timeout=20_000
+        )
         page.cancel()
         assert not page.panel.cancel_button.isEnabled()
         qtbot.waitUntil((folder / "control.json").is_file, timeout=20_000)
@@ -521,7 +523,7 @@ def test_the_sweep_dialog_starts_a_grid_of_two(
     assert window.current_tab == "train"
     assert train_page.is_sweeping
     assert not runs.sweeps.new_button.isEnabled()
-    handle = train_page._handle
+    handle = train_page.running.handle
     qtbot.waitUntil(lambda: not handle.running, timeout=90_000)
     (folder,) = list_sweeps()
     result = read_sweep(folder)
@@ -529,7 +531,7 @@ def test_the_sweep_dialog_starts_a_grid_of_two(
     assert all(trial.state == "finished" for trial in result.trials)
     last = result.trials[-1]
     steps = [event for event in read_events(Path(last.run_folder)) if isinstance(event, StepLogged)]
-    assert len(train_page._live.steps) == len(steps)  # the curves of one training are not those of two
+    assert len(train_page.running.curves.steps) == len(steps)  # the curves of one training are not those of two
     window.show_tab("runs")
     qtbot.waitUntil(lambda: runs.sweeps.trials.rowCount() == 2, timeout=20_000)
     assert "Best so far" in runs.sweeps._line.text()
@@ -551,14 +553,14 @@ def test_a_sweep_stops_after_the_training_that_runs_and_is_resumed(
     page.run_sweep(SweepRequest(config))
     qtbot.waitUntil(lambda: len(page.view.curves.steps) > 0, timeout=60_000)
     runs.sweeps.last_button.click()
-    qtbot.waitUntil(lambda: page._handle is None, timeout=60_000)
+    qtbot.waitUntil(lambda: page.running.handle is None, timeout=60_000)
     (folder,) = list_sweeps()
     assert [trial.state for trial in read_sweep(folder).trials] == ["finished"]
     window.show_tab("runs")
     runs.show_sweeps()
     qtbot.waitUntil(runs.sweeps.resume_button.isEnabled, timeout=20_000)
     qtbot.mouseClick(runs.sweeps.resume_button, LEFT)
-    qtbot.waitUntil(lambda: page._handle is None and not page.is_sweeping, timeout=60_000)
+    qtbot.waitUntil(lambda: page.running.handle is None and not page.is_sweeping, timeout=60_000)
     assert [trial.state for trial in read_sweep(folder).trials] == ["finished", "finished"]
     qtbot.waitUntil(lambda: not any(runner.busy for runner in window.services.runners()), timeout=20_000)
 

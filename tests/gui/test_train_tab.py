@@ -205,7 +205,7 @@ def test_a_cancelled_run_is_resumed_where_it_was(ready: TrainTab, qtbot) -> None
     assert not ready.view.results._try.isEnabled()
     before = len(ready.view.curves.steps)
     qtbot.mouseClick(ready.view._resume, Qt.MouseButton.LeftButton)
-    again = ready._handle
+    again = ready.running.handle
     assert again is not None
     with qtbot.waitSignal(again.finished, timeout=60_000):
         pass
@@ -233,12 +233,12 @@ def test_a_stopped_run_goes_on_when_it_is_resumed(ready: TrainTab, make_train_ta
     for is_last in (False, True):
         qtbot.waitUntil(lambda: later.view._resume.isEnabled())
         qtbot.mouseClick(later.view._resume, Qt.MouseButton.LeftButton)
-        again = later._handle
+        again = later.running.handle
         assert again is not None
         if not is_last:
             qtbot.waitUntil(lambda: len(later.view.curves.steps) > before + 2, timeout=60_000)
             qtbot.mouseClick(later.panel.stop_button, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: later._handle is None, timeout=60_000)
+        qtbot.waitUntil(lambda: later.running.handle is None, timeout=60_000)
         qtbot.waitUntil(lambda: not later._services.query_runner.busy)
     (run,) = list_runs()
     assert run.state == "finished"

@@ -108,8 +108,8 @@ def test_each_strategy_is_started_in_the_window_and_trains_what_it_showed(
     assert (shown[:3], shown[-1]) == (expected[name][:3], TRAINS)
     events: list[Event] = []
     qtbot.mouseClick(tab.panel.start_button, LEFT)
-    tab._handle.event.connect(events.extend)
-    qtbot.waitUntil(lambda: tab._handle is None, timeout=60_000)
+    tab.running.handle.event.connect(events.extend)
+    qtbot.waitUntil(lambda: tab.running.handle is None, timeout=60_000)
     qtbot.waitUntil(lambda: not window.services.query_runner.busy)
     assert [dialog.error.message for dialog in window.findChildren(ErrorDialog)] == []
     (run,) = list_runs()
@@ -268,8 +268,8 @@ def test_a_model_is_pretrained_from_nothing_and_shows_what_it_guesses(
     tab.panel.new_model.form.set_values({f"architecture.{name}": value for name, value in SMALL.items()})
     choose(tab.panel.form, epochs=8.0, batch_size=8, max_length=32, learning_rate=5e-3, evaluate_every=5)
     qtbot.mouseClick(tab.panel.start_button, LEFT)
-    assert tab._handle is not None
-    qtbot.waitUntil(lambda: tab._handle is None, timeout=60_000)
+    assert tab.running.handle is not None
+    qtbot.waitUntil(lambda: tab.running.handle is None, timeout=60_000)
     qtbot.waitUntil(lambda: not window.services.query_runner.busy)
     assert [dialog.error.message for dialog in window.findChildren(ErrorDialog)] == []
     (run,) = list_runs()
@@ -317,14 +317,14 @@ def test_a_batch_that_found_no_memory_is_halved_at_the_push_of_a_button(
     hook = register_module_forward_pre_hook(refuse)
     try:
         qtbot.mouseClick(tab.panel.start_button, LEFT)
-        qtbot.waitUntil(lambda: tab._handle is None, timeout=60_000)
+        qtbot.waitUntil(lambda: tab.running.handle is None, timeout=60_000)
         qtbot.waitUntil(lambda: not window.services.query_runner.busy)
         (dialog,) = [found for found in window.findChildren(ErrorDialog) if found.isVisible()]
         assert dialog.way_button is not None
         assert "8 rows at once" in dialog.error.message
         qtbot.mouseClick(dialog.way_button, LEFT)
-        assert tab._handle is not None
-        qtbot.waitUntil(lambda: tab._handle is None, timeout=60_000)
+        assert tab.running.handle is not None
+        qtbot.waitUntil(lambda: tab.running.handle is None, timeout=60_000)
         qtbot.waitUntil(lambda: not window.services.query_runner.busy)
     finally:
         hook.remove()

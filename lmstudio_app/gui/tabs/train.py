@@ -6,7 +6,6 @@ runs now or from the file of a run that ended last month.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,32 +15,27 @@ from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.events import Event, Finished, Status, StepLogged, TrialEnded
+from lmstudio_app.events import Event, Status, StepLogged
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle
-from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
-from lmstudio_app.gui.run_queries import find_runs, follow_training, read_curves, run_training, train_apart
+from lmstudio_app.gui.run_queries import find_runs, read_curves
+from lmstudio_app.gui.running_training import RunningTraining
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.sweep_queries import SweepRun, run_sweep_here
 from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.training_plan import TrainingPlan
-from lmstudio_app.gui.training_remote import TrainingRemote
 from lmstudio_app.gui.widgets import recipe_panel
 from lmstudio_app.gui.widgets.attached_bar import AttachedBar
 from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
-from lmstudio_app.jobs import Job
 from lmstudio_app.tasks import TASKS
 
 if TYPE_CHECKING:
     from lmstudio_app.gui.curves import RunCurves
     from lmstudio_app.gui.widgets.run_view import RunView
-    from lmstudio_app.training.loop import TrainRequest, TrainResult
+    from lmstudio_app.training.loop import TrainRequest
     from lmstudio_app.training.runs import RunSummary
     from lmstudio_app.training.sweeps import SweepRequest
-
-LIVE = "live"  # the key of the run that trains now, in the list of runs
 
 
 class TrainTab(QWidget):
@@ -57,17 +51,12 @@ class TrainTab(QWidget):
         self._settings = services.settings
         self._model: Any = None
         self._data: Any = None
-        self._handle: JobHandle | None = None
-        self._remote: TrainingRemote | None = None  # of the training that runs
-        self._sweep: SweepRun | None = None  # the one that runs here
-        self._is_next_trial = False
+        self.running = RunningTraining(services, self)
         self._is_selecting = False  # the newest run, which nobody has asked to watch
-        self._live: RunCurves | None = None
         self._runs: list[RunSummary] = []
         self._select_newest = False
         self._is_preparing = False
         self._is_shut_down = False
-        self._last_summary = 0.0
         self._view: RunView | None = None
         self.panel = RecipePanel(self)
         self.apart = self._build_apart()
@@ -77,7 +66,7 @@ class TrainTab(QWidget):
             [("let_go", self.tr("Stop watching"), self.tr("Leave it alone: the training goes on without this window"))],
             self._right,
         )
-        self.attached.chosen.connect(lambda _: self._remote and self._remote.let_go())
+        self.attached.chosen.connect(lambda _: self.running.let_go())
         layout = QVBoxLayout(self._right)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.attached)
@@ -92,12 +81,24 @@ class TrainTab(QWidget):
         self.panel.form.advanced.toggled.connect(lambda is_open: self._settings.set("train.advanced", is_open))
         self.panel.requirements.requested.connect(self.step_requested)
         self.panel.start_requested.connect(self.start)
-        self.panel.pause_toggled.connect(self._on_pause_toggled)
+        self.panel.pause_toggled.connect(self.running.set_paused)
         self.panel.stop_requested.connect(self.stop)
         self.panel.cancel_requested.connect(self.cancel)
+        self._connect_running()
         self._plan.readiness_changed.connect(self._update_buttons)
         self._plan.readiness_changed.connect(self.summary_changed)
         self._update_buttons()
+
+    def _connect_running(self) -> None:
+        running = self.running
+        running.began.connect(self._on_began)
+        running.replaced.connect(self._on_replaced)
+        running.grew.connect(self._on_grew)
+        running.changed.connect(self._on_running_changed)
+        running.summary_changed.connect(self.summary_changed)
+        running.succeeded.connect(self.run_finished)
+        running.failed.connect(self._on_failed)
+        running.ended.connect(lambda: self._refresh_runs(select_newest=True))
 
     def _build_apart(self) -> QCheckBox:
         box = QCheckBox(self.tr("Keep going without the window"), self.panel)
@@ -143,18 +144,7 @@ class TrainTab(QWidget):
 
     def summary(self) -> str:
         """One short line about the training for the rail: how far it is, or what it reached."""
-        if self._handle is not None and self._remote is not None:
-            step = self._live.last_step if self._live is not None else None
-            if self._remote.paused:
-                return self.tr("Paused")
-            if step is None:
-                return self.tr("Preparing…")
-            return self.tr("{percent} % done").format(percent=100 * step.step // max(step.total_steps, 1))
-        if self._live is not None and self._live.outcome is not None and self._live.finished is not None:
-            name = self._live.main_metric
-            value = metric_text(self._live.outcome.metrics[name], short=True)
-            return self.tr("{metric} {value}").format(metric=metric_title(name), value=value)
-        return ""
+        return self.running.summary()
 
     def shutdown(self) -> None:
         self._is_shut_down = True
@@ -192,10 +182,10 @@ class TrainTab(QWidget):
             self._view.resume_requested.connect(self._on_resume)
             self._view.try_requested.connect(lambda folder, name: self.try_requested.emit(str(folder), name))
             self._view.inspect_requested.connect(lambda folder, text: self.inspect_requested.emit(str(folder), text))
-            if self._live is not None:
-                self._view.show_run(self._live, None, live=True)
+            if self.running.curves is not None:
+                self._view.show_run(self.running.curves, None, live=True)
             self._update_buttons()
-            self._refresh_runs(select_newest=self._live is None)
+            self._refresh_runs(select_newest=self.running.curves is None)
         return self._view
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -241,7 +231,7 @@ class TrainTab(QWidget):
 
     def start(self) -> JobHandle | None:
         """Start a new run; returns its handle, or None when the recipe has an error (shown in a dialog)."""
-        if self._handle is not None:
+        if self.running.handle is not None:
             return None
         try:
             request = self.build_request()
@@ -251,22 +241,20 @@ class TrainTab(QWidget):
         return self._run(request, None)
 
     def stop(self) -> None:
-        if self._remote is not None:
-            self._remote.stop()
+        self.running.stop()
 
     def cancel(self) -> None:
-        if self._remote is not None:
-            self._remote.cancel()
+        self.running.cancel()
 
     def follow(self, folder: Path, task: str) -> JobHandle | None:
         """Show a run that another process trains, live; None while this window does something else."""
-        if self._handle is not None:
+        if self.running.handle is not None:
             return None
-        return self._begin(follow_training, folder, task, self.tr("Watching a training"), is_apart=True)
+        return self.running.follow(folder, task)
 
     def resume(self, run: RunSummary) -> None:
         """Go on with a run, wherever it is shown."""
-        if self._handle is None:
+        if self.running.handle is None:
             handle = self._services.query_runner.start(read_curves, run.folder, title=self.tr("Reading a run"))
             handle.succeeded.connect(lambda curves: self._go_on(run, curves))
 
@@ -281,111 +269,43 @@ class TrainTab(QWidget):
 
     def run_sweep(self, request: SweepRequest) -> JobHandle | None:
         """Train again and again with other values, or go on with a sweep; each training is shown live."""
-        if self._handle is not None:
+        if self.running.handle is not None:
             return None
-        self._sweep = SweepRun(request)
-        task = str(request.config.recipe["task"]) if request.config is not None else ""
-        return self._begin(run_sweep_here, self._sweep, task, self.tr("Sweep"))
+        return self.running.sweep(request)
 
     @property
     def is_sweeping(self) -> bool:
-        return self._sweep is not None
+        return self.running.is_sweeping
 
     def end_sweep_after_training(self) -> None:
-        if self._sweep is not None:
-            self._sweep.last.set()
+        self.running.end_sweep_after_training()
 
     def _run(self, request: TrainRequest, so_far: RunCurves | None, *, is_apart: bool | None = None) -> JobHandle:
         is_apart = self.apart.isChecked() if is_apart is None else is_apart
-        task = request.recipe.task if request.recipe else so_far.task if so_far else ""
-        if is_apart:  # it is followed from its beginning
-            return self._begin(train_apart, request, task, self.tr("Training"), is_apart=True)
-        return self._begin(run_training, request, task, self.tr("Training"), so_far)
+        return self.running.train(request, so_far, is_apart=is_apart)
 
-    def _begin(
-        self,
-        job: Job,
-        config: Any,
-        task: str,
-        title: str,
-        so_far: RunCurves | None = None,
-        *,
-        is_apart: bool = False,
-    ) -> JobHandle:
-        from lmstudio_app.gui.curves import RunCurves
+    def _on_began(self) -> None:
+        assert self.running.curves is not None
+        self.view.show_run(self.running.curves, None, live=True)
+        self.view.show_runs(self._runs, live=True)
 
-        self._live = so_far if so_far is not None else RunCurves(task=task)
-        self._is_next_trial = False
+    def _on_replaced(self, before: RunCurves) -> None:
+        if self.running.curves is not None and self.view.curves is before:
+            self.view.show_run(self.running.curves, None, live=True)
+
+    def _on_grew(self, events: list[Event]) -> None:
         view = self.view
-        handle = self._services.training_runner.start(job, config, title=title)
-        self._handle = handle
-        self._remote = TrainingRemote(handle, self._services.query_runner, self, is_apart=is_apart)
-        self._remote.changed.connect(self._on_remote_changed)
-        handle.event.connect(self._on_events)
-        handle.succeeded.connect(self._on_succeeded)
-        handle.failed.connect(self._on_failed)
-        handle.finished.connect(self._on_finished)
-        view.show_run(self._live, None, live=True)
-        view.show_runs(self._runs, live=True)
-        self._on_remote_changed()
-        return handle
-
-    def _begin_next_trial(self) -> None:
-        """The curves of a sweep's next training are its own."""
-        from lmstudio_app.gui.curves import RunCurves
-
-        assert self._live is not None
-        is_watched = self.view.curves is self._live
-        self._is_next_trial = False
-        self._live = RunCurves(task=self._live.task)
-        if is_watched:
-            self.view.show_run(self._live, None, live=True)
-
-    def _on_events(self, events: list[Event]) -> None:
-        if self._live is None:
-            return
-        ended = next((n for n, event in enumerate(events) if isinstance(event, TrialEnded)), len(events))
-        if ended + 1 < len(events):  # more than one training of a sweep: each by itself
-            self._on_events(events[: ended + 1])
-            self._on_events(events[ended + 1 :])
-            return
-        if self._is_next_trial and not isinstance(events[0], Finished):
-            self._begin_next_trial()
-        self._is_next_trial = isinstance(events[-1], TrialEnded)
-        evaluations = len(self._live.evaluations)
-        self._live.extend(events)
-        view = self.view
-        if view.curves is self._live:
+        if view.curves is self.running.curves:
             view.curves_grew()
             saying = next((e for e in reversed(events) if isinstance(e, Status | StepLogged)), None)
             if saying is not None:
                 view.show_status(saying if isinstance(saying, Status) else None)
-        if len(self._live.evaluations) != evaluations or self._summary_is_due():
-            self.summary_changed.emit()
 
-    def _summary_is_due(self) -> bool:
-        now = time.monotonic()
-        due = now - self._last_summary > 1.0
-        if due:
-            self._last_summary = now
-        return due
-
-    def _on_pause_toggled(self, paused: bool) -> None:
-        if self._remote is not None:
-            if paused:
-                self._remote.pause()
-            else:
-                self._remote.resume()
-
-    def _on_remote_changed(self) -> None:
-        is_apart = self._remote is not None and self._remote.is_apart and self._remote.folder is not None
+    def _on_running_changed(self) -> None:
         text = self.tr("This training runs in a process of its own and goes on when the window is closed.")
-        self.attached.set_text(text if is_apart else "")
+        self.attached.set_text(text if self.running.is_apart else "")
         self._update_buttons()
         self.summary_changed.emit()
-
-    def _on_succeeded(self, result: TrainResult) -> None:
-        self.run_finished.emit(result)
 
     def _on_failed(self, error: UserError) -> None:
         """Opens the dialog itself where there is a way on; else the window tells of it."""
@@ -404,28 +324,22 @@ class TrainTab(QWidget):
     def _go_on_in_parts(self, error: Any) -> None:
         from lmstudio_app.training.loop import TrainRequest
 
-        if self._handle is None:
+        if self.running.handle is None:
             request = TrainRequest(None, error.run_folder, resume=True, parts=2 * error.parts)
-            self._run(request, self._live, is_apart=False)
-
-    def _on_finished(self) -> None:
-        if self._remote is not None:
-            self._remote.deleteLater()
-        self._handle = self._remote = self._sweep = None
-        self._on_remote_changed()
-        self._refresh_runs(select_newest=True)
+            self._run(request, self.running.curves, is_apart=False)
 
     def _update_buttons(self) -> None:
-        if self._remote is None:
+        remote = self.running.remote
+        if remote is None:
             state = recipe_panel.IDLE
-        elif self._remote.stopping:
+        elif remote.stopping:
             state = recipe_panel.STOPPING
         else:
-            state = recipe_panel.PAUSED if self._remote.paused else recipe_panel.RUNNING
-        self.apart.setEnabled(self._remote is None)
+            state = recipe_panel.PAUSED if remote.paused else recipe_panel.RUNNING
+        self.apart.setEnabled(remote is None)
         self.panel.set_state(state, can_start=self._data is not None and self._plan.is_model_ready)
         if self._view is not None:
-            self._view.set_busy(self._handle is not None)
+            self._view.set_busy(self.running.handle is not None)
             self._view.show_hint(self._next_step())
 
     def _next_step(self) -> str:
@@ -461,18 +375,18 @@ class TrainTab(QWidget):
         if self._is_shut_down:
             return
         self._runs = runs
-        self.view.show_runs(runs, live=self._handle is not None)
-        if self._select_newest and self._handle is None and runs:
+        self.view.show_runs(runs, live=self.running.handle is not None)
+        if self._select_newest and self.running.handle is None and runs:
             self._is_selecting = True
             self.view.select_run(runs[0].folder)
             self._is_selecting = False
 
     def _on_run_chosen(self, run: RunSummary | None) -> None:
         if run is None:
-            if self._live is not None:
-                self.view.show_run(self._live, None, live=True)
+            if self.running.curves is not None:
+                self.view.show_run(self.running.curves, None, live=True)
             return
-        if run.state == "running" and self._handle is None and not self._is_selecting:
+        if run.state == "running" and self.running.handle is None and not self._is_selecting:
             self.follow(run.folder, run.task)
             return
         handle = self._services.query_runner.start(read_curves, run.folder, title=self.tr("Reading a run"))
@@ -485,11 +399,11 @@ class TrainTab(QWidget):
     def _on_resume(self, run: RunSummary) -> None:
         from lmstudio_app.training.loop import TrainRequest
 
-        if self._handle is None:
+        if self.running.handle is None:
             self._run(TrainRequest(None, run.folder, resume=True), self.view.curves)
 
     def _go_on(self, run: RunSummary, curves: RunCurves) -> None:
         from lmstudio_app.training.loop import TrainRequest
 
-        if self._handle is None and not self._is_shut_down:
+        if self.running.handle is None and not self._is_shut_down:
             self._run(TrainRequest(None, run.folder, resume=True), curves)
