@@ -18,6 +18,7 @@ from lmstudio_app.models.card import ModelCard, read_card
 from lmstudio_app.models.installed import InstalledModel, list_models
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
 from lmstudio_app.models.references import resolve
+from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code
 from lmstudio_app.models.sources import FetchRequest, fetch_model
 
 
@@ -56,7 +57,17 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     delete.add_argument("--for-good", action="store_true", help="not to the trash; asks, unless --yes is given")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     delete.set_defaults(run=_delete)
+    allow = actions.add_parser(
+        "allow-code",
+        help="let a model run the program code that it brings along, after showing its files",
+        description="Only this very code is allowed: once one of its files changes, it is off again.",
+    )
+    allow.add_argument("ref", metavar="REF")
+    allow.add_argument("--yes", action="store_true", help="do not ask")
+    allow.add_argument("--forbid", action="store_true", help="take the permission back")
+    allow.set_defaults(run=_allow_code)
     for action, text in (
+        (allow, "one JSON object"),
         (listing, "one JSON list"),
         (fetch, "one event a line"),
         (info, "one JSON object"),
@@ -100,12 +111,38 @@ def _delete(args: argparse.Namespace) -> int:
     if args.for_good and not args.yes:
         if not sys.stdin.isatty():
             raise UserError("{name} would be gone for good.", "Say so with --yes.", name=args.ref)
-        sys.stderr.write(f"Delete {args.ref} for good? [y/N] ")
-        sys.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not _is_confirmed(f"Delete {args.ref} for good?"):
             return 0
     with console_context(json=args.json) as ctx:
         delete_local(DeleteRequest(args.ref, args.for_good), ctx)
+    return 0
+
+
+def _is_confirmed(question: str) -> bool:
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _allow_code(args: argparse.Namespace) -> int:
+    with console_context() as ctx:
+        code = own_code(resolve(args.ref, ctx))
+    if code is None:
+        raise UserError("The model {name} brings no program code.", "There is nothing to allow.", name=args.ref)
+    if not args.json:
+        sys.stdout.write("".join(f"{code.folder / name}  {format_bytes(size)}\n" for name, size in code.files))
+        sys.stdout.flush()
+    if args.forbid:
+        forbid_code(code)
+    elif args.yes or (sys.stdin.isatty() and _is_confirmed("Have you read these files, and may they run here?")):
+        allow_code(code, args.ref)
+    elif not sys.stdin.isatty():
+        raise UserError("The code of {name} stays off.", "Read its files, then say so with --yes.", name=args.ref)
+    values = {"files": [name for name, _ in code.files], "digest": code.digest, "allowed": is_allowed(code)}
+    if args.json:
+        sys.stdout.write(json.dumps(values) + "\n")
+    else:
+        sys.stdout.write(f"{'Allowed' if values['allowed'] else 'Not allowed'}: {code.digest[:16]}\n")
     return 0
 
 

@@ -18,6 +18,7 @@ from lmstudio_app.models.card import ModelCard, read_card, read_config
 from lmstudio_app.models.preloading import preload_libraries
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.references import resolve
+from lmstudio_app.models.remote_code import require_allowed
 from lmstudio_app.models.tokenizer_files import agree_on_padding, check_vocabulary, load_tokenizer
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ class LoadRequest:
     ``head``: ``auto`` (what the checkpoint states), ``base`` (no head), or a key of :data:`AUTO_CLASSES`.
     ``labels``: names for a classification head, in id order; a head of another size is made anew.
     ``precision``: ``bf16`` casts the weights, which is for inference only; ``auto`` is float32 on a CPU.
+    ``code``: the digest of the program code that this model may run, where it is not allowed in the settings (see
+    :mod:`lmstudio_app.models.remote_code`).
     """
 
     reference: str
@@ -67,6 +70,7 @@ class LoadRequest:
     precision: str = "auto"
     labels: tuple[str, ...] = ()
     attention: str = "sdpa"
+    code: str = ""
 
     def __post_init__(self) -> None:
         for value, allowed in (
@@ -124,12 +128,13 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     dtype = _inference_dtype(request.precision, device)
     with quiet_transformers(ctx):
         ctx.status("Reading the configuration of {name}", name=name)
-        config = load_config(folder)
+        config = load_config(folder, request.code)
+        runs_code = needs_code(folder)
         head = _choose_head(request, card)
         _set_labels(config, request, card, head)
         ctx.check()
         ctx.status("Loading the tokenizer of {name}", name=name)
-        tokenizer = load_tokenizer(folder)
+        tokenizer = load_tokenizer(folder, runs_code=runs_code)
         ctx.check()
         ctx.status("Loading the weights of {name}", name=name)
         if is_adapter(folder):
@@ -163,28 +168,35 @@ def _inference_dtype(precision: str, device: torch.device) -> torch.dtype:
     return resolve_precision(precision, device)
 
 
-def load_config(folder: Path) -> Any:
-    """The transformers configuration of a model folder. Raises :class:`UserError` when it describes no model."""
-    from transformers import CONFIG_MAPPING, AutoConfig
+def needs_code(folder: Path) -> bool:
+    """Is the model of a family that transformers does not know, and brings program code for it?"""
+    from transformers import CONFIG_MAPPING
 
     raw = read_config(folder)
-    model_type = raw.get("model_type")
-    if model_type not in CONFIG_MAPPING:
-        remedy = "Choose a model of a family that transformers knows, such as BERT, RoBERTa, GPT-2 or Llama."
-        if "auto_map" in raw:
-            raise UserError(
-                "The model in {folder} needs program code of its own, which this application does not run.",
-                remedy,
-                folder=str(folder),
-            )
+    return raw.get("model_type") not in CONFIG_MAPPING and "auto_map" in raw
+
+
+def load_config(folder: Path, code: str = "") -> Any:
+    """The transformers configuration of a model folder.
+
+    Raises :class:`UserError` when it describes no model, or one that needs code that is not allowed (see
+    :class:`LoadRequest`).
+    """
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    model_type = read_config(folder).get("model_type")
+    runs_code = needs_code(folder)
+    if runs_code:
+        require_allowed(folder, code)
+    elif model_type not in CONFIG_MAPPING:
         raise UserError(
             "config.json in {folder} names an architecture that is not known here: {model_type}.",
-            remedy,
+            "Choose a model of a family that transformers knows, such as BERT, RoBERTa, GPT-2 or Llama.",
             folder=str(folder),
             model_type=model_type or "none",
         )
     try:
-        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=runs_code)
     except Exception as error:
         raise UserError(
             "config.json in {folder} does not describe a {model_type} model ({reason}).",
@@ -255,7 +267,7 @@ def _load_weights(
         config=config,
         dtype=dtype,
         local_files_only=True,
-        trust_remote_code=False,
+        trust_remote_code=needs_code(folder),  # load_config has asked whether it may
         use_safetensors=True,
         ignore_mismatched_sizes=True,
         output_loading_info=True,

@@ -20,8 +20,11 @@ _FILES = (
 _PROBED_IDS = 1024  # looked up behind the last row of an embedding
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder. Raises :class:`UserError` when there is none, or one that cannot be read."""
+def load_tokenizer(folder: Path, *, runs_code: bool = False) -> Any:
+    """The tokenizer of a model folder. Raises :class:`UserError` when there is none, or one that cannot be read.
+
+    ``runs_code``: the model brings program code that is allowed, perhaps also for its tokenizer.
+    """
     from transformers import AutoTokenizer
 
     if not any((folder / name).is_file() for name in _FILES):
@@ -33,7 +36,7 @@ def load_tokenizer(folder: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*sacremoses")  # Marian's punctuation rules for raw web text
-            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=runs_code)
     except Exception as error:
         raise UserError(
             "The tokenizer in {folder} cannot be read ({reason}).",

@@ -218,14 +218,6 @@ def test_an_unknown_architecture(model_copy: Path, recorder: Recorder) -> None:
     assert_fails(model_copy, recorder, "not known here: none", "BERT")
 
 
-def test_a_model_with_its_own_code_is_not_run(model_copy: Path, recorder: Recorder) -> None:
-    edit_config(model_copy, model_type="mine", auto_map={"AutoModel": "modeling_mine.Mine"})
-    (model_copy / "modeling_mine.py").write_text("raise SystemExit('this code ran')")
-    assert_fails(model_copy, recorder, "program code of its own", "BERT")
-    edit_config(model_copy, model_type="bert")
-    assert type(load(model_copy, recorder).model).__name__ == "BertModel"
-
-
 def test_a_configuration_that_makes_no_sense(model_copy: Path, recorder: Recorder) -> None:
     edit_config(model_copy, num_attention_heads=5)
     assert_fails(model_copy, recorder, "(cannot be loaded|does not describe)", "config.json|another model|again"[:11])
