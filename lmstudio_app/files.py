@@ -75,11 +75,13 @@ def atomic_write_text(target: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
+def atomic_folder(target: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; on a clean exit it takes ``target``'s place.
 
-    A folder that already stands at ``target`` is moved aside first and removed only after the rename.
+    A folder that already stands at ``target`` is moved aside first and removed only after the rename. ``shared``: as in
+    a cache, others may make the same one in the meantime, and may have it open; then theirs stays.
     """
+    existed = target.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(target, ".part")
     temporary.mkdir()
@@ -89,7 +91,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        if target.exists():
+        if shared and not existed:
+            try:
+                os.replace(temporary, target)
+            except OSError:
+                if not target.is_dir():
+                    raise
+        elif target.exists():
             aside = _beside(target, ".old")
             os.replace(target, aside)
             os.replace(temporary, target)

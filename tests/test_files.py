@@ -41,6 +41,21 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+def test_the_first_of_two_that_fill_a_cache_stays(tmp_path: Path) -> None:
+    target = tmp_path / "entry"
+    with atomic_folder(target, shared=True) as slow:
+        (slow / "name").write_text("slow")
+        with atomic_folder(target, shared=True) as quick:
+            (quick / "name").write_text("quick")
+        opened = (target / "name").stat().st_ino
+    assert (target / "name").read_text() == "quick"
+    assert (target / "name").stat().st_ino == opened
+    assert [path.name for path in tmp_path.iterdir()] == ["entry"]
+    with atomic_folder(target, shared=True) as again:  # one that was there before is replaced: it may be damaged
+        (again / "name").write_text("mended")
+    assert (target / "name").read_text() == "mended"
+
+
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:
     target = tmp_path / "model"
     target.mkdir()

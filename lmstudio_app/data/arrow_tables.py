@@ -345,7 +345,7 @@ def new_entry(folder: Path, *, infer: bool) -> Iterator[TableWriter]:
     Rows are millions of small lists without cycles: looking for some among them would take most of the time.
     """
     prune()
-    with atomic_folder(folder) as temporary, no_garbage_collection:
+    with atomic_folder(folder, shared=True) as temporary, no_garbage_collection:
         writer = TableWriter(temporary, infer=infer)
         try:
             yield writer

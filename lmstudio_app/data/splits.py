@@ -89,7 +89,7 @@ def prepare_data(
     if not arrow_tables.is_complete(folder, (_TRAIN, _EVAL)):
         ctx.status("Preparing training and evaluation rows")
         train, evaluation, report = plan_splits(config, wanted, tables, ctx)
-        with atomic_folder(folder) as temporary:
+        with atomic_folder(folder, shared=True) as temporary:
             for side, name in ((train, _TRAIN), (evaluation, _EVAL)):
                 side.write(temporary / name, ctx)
             (temporary / arrow_tables.META).write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")

@@ -122,7 +122,7 @@ def tokenizer_folder(
         tokenizer = train_tokenizer(
             learned, training_texts(train, task), ctx, family=config.family, max_length=config.max_length, extra=extra
         )
-        with atomic_folder(folder) as temporary, quiet_transformers():
+        with atomic_folder(folder, shared=True) as temporary, quiet_transformers():
             tokenizer.save_pretrained(temporary)
     return folder
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +204,21 @@ def test_a_configuration_that_cannot_work_says_so(tmp_path: Path) -> None:
     empty = write(tmp_path / "none.tsv", [("", 1), ("", 0)])
     with pytest.raises(UserError, match=r"None of the 2 rows can be used: Rows without a value in text, left out: 2"):
         prepare_data(DataConfig(str(empty)), WANTED, JobContext())
+
+
+def test_several_may_prepare_the_same_data_at_once(tmp_path: Path) -> None:
+    """Trainings that are started together do so."""
+    path = write(tmp_path / "rows.tsv", [(f"row {number}", number % 2) for number in range(50)])
+    for seed in range(10):
+        start = threading.Barrier(4)
+
+        def prepare(seed: int = seed, start: threading.Barrier = start) -> int:
+            start.wait()
+            return len(prepare_data(DataConfig(str(path), seed=seed), WANTED, JobContext()).train)
+
+        with ThreadPoolExecutor(4) as pool:
+            counts = [future.result() for future in [pool.submit(prepare) for _ in range(4)]]
+        assert len(set(counts)) == 1
 
 
 def test_the_second_preparation_reads_the_cache(tmp_path: Path) -> None:
