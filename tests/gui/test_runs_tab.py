@@ -431,9 +431,7 @@ def test_a_followed_run_can_be_cancelled(
         page = window.show_tab("train")
         handle = page.follow(folder, "sentiment")
         assert handle is not None
-        qtbot.waitUntil(
-            lambda: page.running.remote is not None and page.running.remote.folder is not None, timeout=20_000
-        )
+        qtbot.waitUntil(lambda: page.running.is_apart, timeout=20_000)
         page.cancel()
         assert not page.panel.cancel_button.isEnabled()
         qtbot.waitUntil((folder / "control.json").is_file, timeout=20_000)

@@ -401,6 +401,6 @@ def test_every_metric_of_a_classifier_is_explained() -> None:
     import torch
 
     metrics = ClassificationMetrics(["bad", "good"])
-    metrics.add({"labels": torch.tensor([0, 1]), "rows": torch.tensor([0, 1])}, torch.eye(2))
+    metrics.add(torch.eye(2), torch.tensor([0, 1]), torch.tensor([0, 1]))
     for name in metrics.compute()[0]:
         assert metric_help(name) != metric_title(name)

@@ -193,6 +193,9 @@ class ResultsView(QWidget):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.ResizeToContents)
         return table
 
+    def _title(self, name: str) -> str:
+        return self.tr("Evaluation loss") if name == "loss" else metric_title(name)
+
     def set_result(
         self,
         evaluation: Evaluated | None,
@@ -205,7 +208,7 @@ class ResultsView(QWidget):
         """``samples`` are those of all evaluations. An empty ``try_tip``: there is no page to try the model on."""
         metrics = evaluation.metrics if evaluation is not None else {}
         details = evaluation.details if evaluation is not None else {}
-        row = FigureRow([(name, metric_title(name), metric_help(name)) for name in metrics], self)
+        row = FigureRow([(name, self._title(name), metric_help(name)) for name in metrics], self)
         row.set_values({name: metric_text(value) for name, value in metrics.items()})
         self._metrics_layout.replaceWidget(self._metrics, row)
         self._metrics.deleteLater()
