@@ -19,7 +19,7 @@ from lmstudio_app.models.installed import InstalledModel, list_models
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
 from lmstudio_app.models.references import resolve
 from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code
-from lmstudio_app.models.sources import FetchRequest, fetch_model
+from lmstudio_app.models.sources import FetchRequest, fetch_model, fetch_starters
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +32,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     listing = actions.add_parser("list", help="the models of the catalogue and those on this computer")
     listing.set_defaults(run=_list)
     fetch = actions.add_parser("fetch", help="download a model; a download that was cut goes on where it ended")
-    fetch.add_argument("name", metavar="NAME", help="a name of the catalogue, or a hub id")
+    fetch.add_argument(
+        "name", metavar="NAME", help="a name of the catalogue, a hub id, or starter for all of the starter pack"
+    )
     fetch.add_argument(
         "--file",
         dest="weights",
@@ -101,9 +103,12 @@ def _row(model: InstalledModel) -> tuple[str, ...]:
 
 def _fetch(args: argparse.Namespace) -> int:
     with console_context(json=args.json) as ctx:
-        folder = fetch_model(FetchRequest(args.name, args.file, tuple(args.weights)), ctx)
+        if args.name == "starter" and args.file is None:
+            folders = fetch_starters(None, ctx)
+        else:
+            folders = [fetch_model(FetchRequest(args.name, args.file, tuple(args.weights)), ctx)]
     if not args.json:
-        sys.stdout.write(f"{folder}\n")
+        sys.stdout.write("".join(f"{folder}\n" for folder in folders))
     return 0
 
 

@@ -130,7 +130,9 @@ def search_models(query: HubQuery, ctx: JobContext) -> list[HubResult]:
 
     def _ask(line: Line) -> list[HubResult]:
         token = find_token()
-        return patiently(line, lambda: [_result(row) for row in _rows(query, token)])
+        found = patiently(line, lambda: [_result(row) for row in _rows(query, token)])
+        # not every mirror knows the limit
+        return [result for result in found if not 0 < query.max_parameters < result.parameters]
 
     return _asked(_ask, query.text or query.task or "…", ctx)
 
@@ -174,13 +176,21 @@ def _rows(query: HubQuery, token: str | None) -> list[dict[str, Any]]:
     if query.license:
         values["filter"] = [f"license:{query.license.lower()}"]
     if query.max_parameters:
-        values["num_parameters"] = f"max:{query.max_parameters}"
+        values["num_parameters"] = f"max:{_short(query.max_parameters)}"
     response = get_session().get(
         f"{endpoint()}/api/models", params=values, headers=hub_headers(token), timeout=timeout()
     )
     hf_raise_for_status(response)
     rows = [row for row in response.json() if isinstance(row, dict)]
     return rows[: query.limit]
+
+
+def _short(count: int) -> str:
+    """A number as the hub takes it: ``1.5B``."""
+    for unit, size in (("B", 10**9), ("M", 10**6), ("K", 10**3)):
+        if count >= size:
+            return f"{count / size:g}{unit}"
+    return str(count)
 
 
 def _result(row: dict[str, Any]) -> HubResult:

