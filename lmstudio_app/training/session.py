@@ -185,8 +185,6 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
 
     ``saved`` is the checkpoint that the run goes on from: a model begun from scratch takes its tokenizer.
     """
-    import torch
-
     config = recipe.training
     task, strategy = find_task(recipe.task), find_strategy(recipe.strategy.name)
     own_labels: tuple[str, ...] = ()
@@ -202,6 +200,8 @@ def prepare_session(recipe: Recipe, ctx: JobContext, processes: Processes, saved
     if task.label_names is not None:
         labels = task.label_names(splits.train, splits.eval, dict(enumerate(own_labels)) or None)
     ctx.check()
+
+    import torch  # takes seconds, so not before the first word
 
     torch.manual_seed(config.seed)  # before the new head gets its weights
     if recipe.architecture is not None:

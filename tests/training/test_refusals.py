@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,3 +113,24 @@ def test_weights_that_are_no_numbers_never_become_a_checkpoint(tmp_path: Path) -
     assert kept.name == f"step-{found.parameters['step'] - 1:08}"
     assert not find_damage(kept)
     assert all(bool(torch.isfinite(tensor).all()) for tensor in load_file(kept / "model.safetensors").values())
+
+
+_FIRST_WORD = """
+import os, sys
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.training.loop import TrainRequest, train
+from lmstudio_app.training.recipe import Recipe
+
+def listen(event):
+    print(event.message, "torch" in sys.modules, flush=True)
+    os._exit(0)
+
+recipe = Recipe.from_dict({"task": "sentiment", "model": sys.argv[1], "data": {"train": "uci-imdb"}})
+train(TrainRequest(recipe, None), JobContext(listen))
+"""
+
+
+def test_the_first_word_does_not_wait_for_torch(models: dict[str, Path]) -> None:
+    command = [sys.executable, "-c", _FIRST_WORD, str(models["bert"])]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "Loading the libraries False"
