@@ -24,7 +24,7 @@ def metric_title(name: str) -> str:
         "mlm_loss": "MLM loss",
         "nsp_accuracy": "NSP accuracy",
         "nsp_loss": "NSP loss",
-        "nsp_majority": "NSP majority",
+        "nsp_majority": "NSP baseline",
         "pseudo_perplexity": "Pseudo-perplexity",
     }
     if name not in known and name.startswith(("bleu_", "chrf_")):  # of one language among several
@@ -40,7 +40,7 @@ def short_title(name: str) -> str:
         "nsp_accuracy": "NSP",
         "mlm_loss": "MLM",
         "nsp_loss": "NSP",
-        "nsp_majority": QCoreApplication.translate("metrics", "majority"),
+        "nsp_majority": QCoreApplication.translate("metrics", "base"),
         "exact_match": "EM",
         "accuracy": QCoreApplication.translate("metrics", "acc."),
         "f1_macro": "F1",

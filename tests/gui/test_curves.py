@@ -195,7 +195,7 @@ def test_metrics_of_one_scale_share_a_chart_and_the_one_that_counts_is_first() -
         ("f1", "F1"), ("f1_macro", "F1 macro"), ("exact_match", "Exact match"), ("bleu", "BLEU"), ("chrf", "chrF"),
         ("rouge_1", "ROUGE-1"), ("rouge_2", "ROUGE-2"), ("rouge_l", "ROUGE-L"), ("perplexity", "Perplexity"),
         ("pseudo_perplexity", "Pseudo-perplexity"), ("mlm_accuracy", "MLM accuracy"), ("mlm_loss", "MLM loss"),
-        ("nsp_accuracy", "NSP accuracy"), ("nsp_loss", "NSP loss"), ("nsp_majority", "NSP majority"),
+        ("nsp_accuracy", "NSP accuracy"), ("nsp_loss", "NSP loss"), ("nsp_majority", "NSP baseline"),
         ("accuracy", "Accuracy"), ("loss", "Loss"),
     ],
 )  # fmt: skip

@@ -100,7 +100,7 @@ class LiveChart(QFrame):
         layout.setSpacing(pad // 3)
         layout.addLayout(header)
         layout.addStretch(1)
-        self.setMinimumHeight(theme.em(self, 6))
+        self.setMinimumHeight(theme.em(self, 5))
         self._hint = QLabel(tip, self)  # in front of the plot, so that nothing is laid out anew when it goes
         self._hint.setObjectName("hint")
         self._hint.setWordWrap(True)
