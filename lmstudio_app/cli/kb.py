@@ -131,7 +131,7 @@ def _show(found: KnowledgeAnswer) -> None:
     if not found.is_found:
         sys.stdout.write("Not in the knowledge base.\n")
         return
-    sys.stdout.write(f"{found.answer}\n")
+    sys.stdout.write(f"{' '.join(found.answer.split())}\n")
     for number, source in enumerate(found.sources, 1):
         page = f", page {source.page}" if source.page is not None else ""
         heading = f" ({source.heading})" if source.heading else ""

@@ -246,6 +246,10 @@ def _read_changed(
     with Extractor() as extractor:
         for path in ctx.track(paths, len(paths), "files"):
             old = known.get(str(path))
+            if not _is_text(str(path)):
+                _tell(Note("The name of {path} cannot be written as text.", {"path": _printable(path)},
+                           "Rename it.", is_problem=True), counts, ctx)  # fmt: skip
+                continue
             try:
                 status = path.stat()
                 is_same = old is not None and (old.size, old.mtime) == (status.st_size, status.st_mtime_ns)
@@ -264,6 +268,15 @@ def _read_changed(
             counts.added += old is None
             counts.changed += old is not None
             yield _read(path, state, extractor, cut, encoder, counts, ctx)
+
+
+def _is_text(name: str) -> bool:
+    """Names of files are bytes, which need not mean anything."""
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _printable(path: Path) -> str:
+    return str(path).encode("utf-8", "replace").decode("utf-8")
 
 
 def _digest(path: Path, ctx: JobContext) -> str:

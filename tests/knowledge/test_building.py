@@ -8,20 +8,22 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from lmstudio_app.errors import Cancelled, UserError
+from lmstudio_app.errors import Cancelled, UserError, as_user_error
 from lmstudio_app.events import Progress, Status
 from lmstudio_app.jobs import JobContext, Meter
 from lmstudio_app.knowledge import building, store
 from lmstudio_app.knowledge.building import BuildReport, BuildRequest, PassageOptions, build_knowledge_base
 from lmstudio_app.knowledge.encoder import Encoder
+from lmstudio_app.knowledge.passages import Passage
 from lmstudio_app.knowledge.search import KnowledgeBase
-from lmstudio_app.knowledge.store import Store, build_lock
+from lmstudio_app.knowledge.store import FileState, Store, build_lock
 from lmstudio_app.models.loading import LoadRequest, load_model
 from tests.knowledge.conftest import Listener, write_pdf
 
@@ -106,6 +108,27 @@ def test_files_that_cannot_be_read_are_told_once_and_the_rest_goes_in(
     assert report.problems[0].remedy
     shutil.copy(folder / "good.pdf", folder / "bad.pdf")
     assert build(base, encoder).problems == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are text")
+def test_a_name_that_is_no_text_is_told(tmp_path: Path, folder: Path, encoder: Encoder, ctx: Listener) -> None:
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.txt")).write_text("Coffee.")
+    report = build(tmp_path / "base", encoder, folder, ctx=ctx)
+    assert report.files == 3
+    assert ctx.warnings == [f"The name of {folder}/caf?.txt cannot be written as text."]
+
+
+def test_a_full_disk_is_told_and_costs_nothing(tmp_path: Path, folder: Path, encoder: Encoder) -> None:
+    base = tmp_path / "base"
+    passages = build(base, encoder, folder).passages
+    opened = Store(base, write=True)
+    opened._connection.execute("PRAGMA max_page_count = 1")  # it cannot grow: what SQLite says of a full disk
+    state = FileState(1, 1, "")
+    with pytest.raises(OSError, match="No space left") as caught, opened.transaction():
+        opened.replace_document("/large.txt", state, os.urandom(200_000).hex(), [Passage(0, 400_000)], ())
+    assert as_user_error(caught.value).message == "The disk is full."
+    opened.close(at_rest=True)
+    assert check(base, encoder) == passages
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
