@@ -38,6 +38,9 @@ REVIEWS = (
     "I would buy it again tomorrow.",
     "Neither the jokes nor the songs are any good.",
 )
+STRATEGIES = ("frozen_backbone", "lora")  # beside the first training, for a comparison
+NEW_MODEL = {"layers": 4, "heads": 4, "hidden_size": 128}
+PRETRAINING = {"epochs": 30.0, "batch_size": 32, "learning_rate": 1e-3, "max_length": 64, "evaluate_every": 115}
 TRAINING = {"epochs": 3.0, "batch_size": 32, "learning_rate": 1e-4, "max_length": 64, "seed": 42}
 LARGEST = 200_000  # bytes of one picture
 PATIENCE = 900.0  # seconds for one step
@@ -118,7 +121,13 @@ def lend_models(models: Path) -> None:
 
 
 def play(stage: Stage) -> None:
-    """The main job, as a person would click it."""
+    """The main job, as a person would click it, then a model from nothing, then what the history has of both."""
+    play_main_job(stage)
+    play_pretraining(stage)
+    play_history(stage)
+
+
+def play_main_job(stage: Stage) -> None:
     window = stage.window
     stage.wait(1.0)
 
@@ -137,23 +146,14 @@ def play(stage: Stage) -> None:
     values = tab.panel.values()
     values["training"] |= TRAINING
     tab.panel.restore(values, advanced_open=False)
-    results: list[Any] = []
-    tab.run_finished.connect(results.append)
-    handle = tab.start()
-    reached: list[float] = []
-    handle.event.connect(lambda events: reached.extend(share_done(event) for event in events))
-    stage.wait_for("half of the training", lambda: max(reached, default=0.0) > 0.5)
-    stage.wait(0.5)
-    stage.save("3-training")
-    stage.wait_for("the training", lambda: results)
-    stage.wait_until_idle()
+    result = train(stage, tab, picture="3-training")
     for page, name in enumerate(("4-trained", "5-results")):
         turn_run_view(tab, page)
         stage.wait(0.7)
         stage.save(name)
 
     before = window.model
-    tab.try_requested.emit(str(results[0].model_folder), "sentiment")
+    tab.try_requested.emit(str(result.model_folder), "sentiment")
     stage.wait_for("the trained model", lambda: window.model is not before and window.current_tab == "sentiment")
     sentiment = window.tab("sentiment")
     for text in ("I hate this movie.", "An excellent phone, I am very happy with it.", SENTENCE):
@@ -174,6 +174,81 @@ def play(stage: Stage) -> None:
     stage.wait_for("the attention", lambda: attention.maps is not None and attention.head_view is not None)
     stage.wait_until_idle()
     stage.save("7-attention")
+
+
+def play_pretraining(stage: Stage) -> None:
+    """A new BERT with a vocabulary of its own, and what it fills into the gaps of a sentence."""
+    from PySide6.QtWidgets import QScrollArea
+
+    window = stage.window
+    data = window.show_tab("data")
+    data.set_task("bert_pretraining")
+    stage.wait_until_idle()
+    stage.wait_for("the text", lambda: window.data is not None and window.data.task == "bert_pretraining")
+    tab = window.show_tab("train")
+    panel = tab.panel
+    values = panel.values()
+    values["training"] |= PRETRAINING
+    panel.restore(values | {"start": "new", "architecture": NEW_MODEL}, advanced_open=False)
+    stage.wait_until_idle()
+    panel.new_model.trial.button.click()
+    stage.wait_until_idle()
+    stage.save("8-new-model")
+    panel.findChild(QScrollArea).ensureWidgetVisible(panel.plan, 0, 40)
+    stage.wait(0.3)
+    stage.save("9-layer-plan")
+    result = train(stage, tab, picture="10-pretraining")
+    before = window.model
+    tab.try_requested.emit(str(result.model_folder), "fill_mask")
+    stage.wait_for("the new model", lambda: window.model is not before and window.current_tab == "try")
+    stage.wait_until_idle()
+    window.tab("try").question.samples[0].click()
+    stage.wait_until_idle()
+    stage.save("11-fill-masks")
+
+
+def play_history(stage: Stage) -> None:
+    """Trainings that differ in their strategy, in the table and over each other."""
+    window = stage.window
+    window.open_model(MODEL)
+    stage.wait_until_idle()
+    window.show_tab("data").set_task("sentiment")
+    stage.wait_until_idle()
+    window.open_data(DATA)
+    stage.wait_until_idle()
+    tab = window.show_tab("train")
+    for name in STRATEGIES:
+        values = tab.panel.values()
+        values["strategy"]["name"] = name
+        tab.panel.restore(values, advanced_open=False)
+        stage.wait_until_idle()
+        train(stage, tab)
+    history = window.show_tab("runs").history
+    stage.wait_for("the runs", lambda: len(history.runs) == 2 + len(STRATEGIES))
+    runs = [run.folder for run in history.runs if run.task == "sentiment"]
+    history.select(runs[:1])
+    stage.wait_until_idle()
+    stage.save("12-history")
+    history.select(runs)
+    stage.wait_until_idle()
+    stage.save("13-overlay")
+
+
+def train(stage: Stage, tab: Any, *, picture: str = "") -> Any:
+    """Start what the form says and wait for its end; a ``picture`` is taken half-way. Returns the result."""
+    results: list[Any] = []
+    tab.run_finished.connect(results.append)
+    handle = tab.start()
+    if picture:
+        reached: list[float] = []
+        handle.event.connect(lambda events: reached.extend(share_done(event) for event in events))
+        stage.wait_for("half of the training", lambda: max(reached, default=0.0) > 0.5)
+        stage.wait(4.0)  # every chart has been drawn since
+        stage.save(picture)
+    stage.wait_for("the training", lambda: results)
+    stage.wait_until_idle()
+    tab.run_finished.disconnect(results.append)
+    return results[0]
 
 
 def share_done(event: Any) -> float:
