@@ -17,11 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lmstudio_app.cli import main
 from lmstudio_app.errors import UserError, as_user_error
 from lmstudio_app.events import to_json
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.conversion import gguf_of
 from lmstudio_app.models.loading import LoadRequest, load_model
+from lmstudio_app.models.names import install_folder
 from lmstudio_app.models.sources import FetchRequest, fetch_model
 from lmstudio_app.settings import cache_folder
 from tests.hub_server import COMMIT, HubServer, serve_hub
@@ -203,7 +205,8 @@ def test_a_gguf_repository_is_installed_ready_to_load(hub: HubServer, tmp_path: 
     hub.add("tests/tiny-gguf", source)
     with pytest.raises(UserError, match="has 2 GGUF files"):
         fetch_model(FetchRequest("tests/tiny-gguf"), recorder.ctx)
-    folder = fetch_model(FetchRequest("tests/tiny-gguf", weights=("tiny.Q8_0.gguf",)), recorder.ctx)
+    assert main(["models", "fetch", "tests/tiny-gguf", "--file", "tiny.Q8_0.gguf"]) == 0
+    folder = install_folder("tests/tiny-gguf")
     card = read_card(folder, "tests/tiny-gguf")
     assert (card.source, card.title, card.head) == ("hub tests/tiny-gguf", "tiny-gguf", "causal-lm")
     assert gguf_of(folder) == folder / "tiny.Q8_0.gguf"
