@@ -7,17 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtGui import QHideEvent, QPalette, QShowEvent
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QSplitter,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtGui import QHideEvent, QShowEvent
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
@@ -35,10 +26,10 @@ from lmstudio_app.gui.run_queries import (
     read_recipe_values,
     trash_runs,
 )
-from lmstudio_app.gui.run_texts import STATES, dated_title, matching_runs, state_text, task_title
-from lmstudio_app.gui.text import error_texts, number_text, status_text
+from lmstudio_app.gui.run_texts import dated_title
+from lmstudio_app.gui.text import error_texts, number_text
 from lmstudio_app.gui.widgets.empty_state import EmptyState
-from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
+from lmstudio_app.gui.widgets.runs_filter import RunsFilter
 from lmstudio_app.gui.widgets.runs_table import RunsTable
 from lmstudio_app.jobs import Job, JobContext
 from lmstudio_app.settings import Settings
@@ -51,7 +42,6 @@ if TYPE_CHECKING:
     from lmstudio_app.training.runs import RunSummary
 
 POLL = 1000  # milliseconds between two looks at the runs
-SEARCH_DELAY = 150  # milliseconds from the last key to the search
 CHOICE_DELAY = 60  # while somebody walks through the list with the arrow keys nothing is read
 MOST_COMPARED = 20
 
@@ -85,9 +75,8 @@ class RunsHistory(QWidget):
         self.details: RunsDetails | None = None
         self.comparison: RunsComparison | None = None
         self._timer = self._make_timer(POLL, self.poll, single=False)
-        self._search_timer = self._make_timer(SEARCH_DELAY, self._filter, single=True)
         self._choice_timer = self._make_timer(CHOICE_DELAY, self._show_selection, single=True)
-        top = self._build_top()
+        self.filter = RunsFilter(settings, self)
         self.table = RunsTable(self)
         self.table.restore_layout(settings.get("runs.table"))
         self.hint = EmptyState(self)
@@ -104,12 +93,14 @@ class RunsHistory(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.4))
-        layout.addLayout(top)
+        layout.addWidget(self.filter)
         layout.addWidget(self.splitter, 1)
         self.splitter.splitterMoved.connect(lambda: settings.set("runs.splitter", self.splitter.sizes()))
         self.table.layout_changed.connect(lambda: settings.set("runs.table", self.table.layout_text()))
         self.table.selection_changed.connect(self._choice_timer.start)
         self.table.delete_requested.connect(self.delete_selected)
+        self.filter.changed.connect(self._filter)
+        self.filter.delete_requested.connect(self.delete_selected)
         self._show_hint()
 
     def _make_timer(self, interval: int, slot: Callable[[], None], *, single: bool) -> QTimer:
@@ -118,39 +109,6 @@ class RunsHistory(QWidget):
         timer.setSingleShot(single)
         timer.timeout.connect(slot)
         return timer
-
-    def _build_top(self) -> QHBoxLayout:
-        tr = self.tr
-        self.search = QLineEdit(self)
-        self.search.setPlaceholderText(tr("Search: title, task, model, data, tags, notes…"))
-        self.search.setAccessibleName(tr("Search the runs"))
-        self.search.setToolTip(tr("Runs in which every word is found, in any field"))
-        self.search.setClearButtonEnabled(True)
-        self.task_box = QuietCombo(tr("Task"), tr("Only runs of this task"), self)
-        self.task_box.addItem(tr("All tasks"), "")
-        self.state_box = QuietCombo(tr("State"), tr("Only runs in this state"), self)
-        self.state_box.addItem(tr("All states"), "")
-        for state in STATES:
-            self.state_box.addItem(state_text(state).capitalize(), state)
-        self.state_box.choose(self._settings.get("runs.state", ""))
-        self.count = QLabel(self)
-        self.count.setForegroundRole(QPalette.ColorRole.PlaceholderText)
-        self.count.setAccessibleName(tr("How many runs are shown"))
-        self.delete_button = QPushButton(tr("Delete these…"), self)
-        self.delete_button.setToolTip(tr("Move the chosen runs to the system's trash"))
-        self.delete_button.setAccessibleName(tr("Delete the chosen runs"))
-        self.delete_button.hide()
-        row = QHBoxLayout()
-        row.addWidget(self.search, 1)
-        row.addWidget(self.task_box)
-        row.addWidget(self.state_box)
-        row.addWidget(self.count)
-        row.addWidget(self.delete_button)
-        self.search.textChanged.connect(lambda: self._search_timer.start())
-        self.task_box.currentIndexChanged.connect(lambda: self._on_filter("runs.task", self.task_box.currentData()))
-        self.state_box.currentIndexChanged.connect(lambda: self._on_filter("runs.state", self.state_box.currentData()))
-        self.delete_button.clicked.connect(self.delete_selected)
-        return row
 
     # --- what others use
 
@@ -162,9 +120,7 @@ class RunsHistory(QWidget):
     def select(self, folders: Sequence[Path]) -> None:
         """Show these runs, as soon as they are known, whatever is searched for."""
         self._wanted = tuple(folders)
-        self.search.clear()
-        self.task_box.choose("")
-        self.state_box.choose("")
+        self.filter.clear()
         self._filter()
         self.poll()
 
@@ -175,8 +131,9 @@ class RunsHistory(QWidget):
 
     def shutdown(self) -> None:
         self._is_shut_down = True
-        for timer in (self._timer, self._search_timer, self._choice_timer):
+        for timer in (self._timer, self._choice_timer):
             timer.stop()
+        self.filter.shutdown()
         for view in (self.details, self.comparison):
             if view is not None:
                 view.shutdown()
@@ -213,14 +170,14 @@ class RunsHistory(QWidget):
             self.poll()
 
     def _on_poll_failed(self, error: UserError) -> None:
-        self.count.setText(error_texts(error)[0])
+        self.filter.count.setText(error_texts(error)[0])
 
     def _on_found(self, found: RunsFound | None) -> None:
         if found is None or self._is_shut_down:
             return
         before = {run.folder: run for run in self.runs}
         self._found = found
-        self._fill_tasks()
+        self.filter.set_runs(self.runs)
         self._filter()
         selected = self.table.selected()
         if any(before.get(run.folder) != run for run in selected):
@@ -230,44 +187,15 @@ class RunsHistory(QWidget):
                 self._start_comparison(selected)
         self.runs_changed.emit()
 
-    def _fill_tasks(self) -> None:
-        tasks = sorted({run.task for run in self.runs}, key=task_title)
-        if [self.task_box.itemData(row) for row in range(1, self.task_box.count())] != tasks:
-            chosen = self.task_box.currentData() or self._settings.get("runs.task", "")
-            self.task_box.blockSignals(True)
-            while self.task_box.count() > 1:
-                self.task_box.removeItem(1)
-            for task in tasks:
-                self.task_box.addItem(task_title(task), task)
-            self.task_box.setCurrentIndex(max(0, self.task_box.findData(chosen)))
-            self.task_box.blockSignals(False)
-
-    def _on_filter(self, key: str, value: Any) -> None:
-        self._settings.set(key, value)
-        self._filter()
-
     def _filter(self) -> None:
-        self._search_timer.stop()
-        task, state = self.task_box.currentData(), self.state_box.currentData()
-        runs = [run for run in self.runs if task in ("", run.task) and state in ("", run.state)]
-        runs = matching_runs(runs, self.search.text()) if self.search.text().strip() else runs
+        runs = self.filter.apply(self.runs)
         self.table.set_runs(runs)
         if self._wanted and (known := [path for path in self._wanted if self.table.rows.row_of(path) >= 0]):
             self._wanted = ()
             self.table.select(known)
-        self._show_count(len(runs))
+        problems = self._found.problems if self._found is not None else ()
+        self.filter.show_count(len(runs), len(self.runs), problems)
         self._show_hint()
-
-    def _show_count(self, shown: int) -> None:
-        total, problems = len(self.runs), self._found.problems if self._found is not None else ()
-        if shown == total:
-            text = self.tr("1 run") if total == 1 else self.tr("{total} runs").format(total=number_text(total))
-        else:
-            text = self.tr("{shown} of {total}").format(shown=number_text(shown), total=number_text(total))
-        if problems:
-            text = self.tr("{runs}, {count} unreadable").format(runs=text, count=number_text(len(problems)))
-        self.count.setText(text)
-        self.count.setToolTip("\n".join(map(status_text, problems)))
 
     def _show_hint(self) -> None:
         if self._found is None:
@@ -295,7 +223,7 @@ class RunsHistory(QWidget):
             return
         self._choice_timer.stop()
         selected = self.table.selected()
-        self.delete_button.setVisible(len(selected) > 1)
+        self.filter.delete_button.setVisible(len(selected) > 1)
         if self._reading is not None:
             self._reading.cancel()
         if not selected or not is_pyqtgraph_imported():

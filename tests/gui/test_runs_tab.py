@@ -22,8 +22,8 @@ from lmstudio_app.events import Evaluated, Finished, StepLogged, to_json
 from lmstudio_app.gui.main_window import MainWindow
 from lmstudio_app.gui.run_queries import RunsPoller
 from lmstudio_app.gui.run_texts import run_title
-from lmstudio_app.gui.runs_history import SEARCH_DELAY
 from lmstudio_app.gui.tabs.runs import RunsTab
+from lmstudio_app.gui.widgets.runs_filter import SEARCH_DELAY
 from lmstudio_app.gui.widgets.sweep_dialog import RANGE, SweepDialog
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.settings import HOME_VARIABLE, runs_folder
@@ -128,30 +128,33 @@ def test_columns_sorting_and_filters_are_remembered(tab: RunsTab, make_tab: Call
     table.show_column(2, False)
     table.setColumnWidth(0, 333)
     table.horizontalHeader().moveSection(8, 1)
-    tab.history.state_box.setCurrentIndex(tab.history.state_box.findData("finished"))
+    tab.history.filter.state_box.setCurrentIndex(tab.history.filter.state_box.findData("finished"))
     again = make_tab().history
     header = again.table.horizontalHeader()
     assert header.isSectionHidden(2)
     assert again.table.columnWidth(0) == 333
     assert header.visualIndex(8) == 1
     assert [run.name for run in again.table.rows.runs] == ["first", "second", "third"]
-    assert again.state_box.currentData() == "finished"
+    assert again.filter.state_box.currentData() == "finished"
 
 
 def test_search_and_filters_leave_what_fits(tab: RunsTab, runs: dict[str, Path], qtbot: Any) -> None:
     write_about(runs["third"], About("Larger batches", "was slower", ("keep",)))
     tab.history.poll()
     qtbot.waitUntil(lambda: cell(tab, "third", "tags") == "keep")
-    qtbot.keyClicks(tab.history.search, "slower KEEP")
+    qtbot.keyClicks(tab.history.filter.search, "slower KEEP")
     assert len(names(tab)) == 3  # it waits until the last key is pressed
     qtbot.waitUntil(lambda: names(tab) == ["third"], timeout=SEARCH_DELAY + 2000)
-    assert tab.history.count.text() == "1 of 3"
-    tab.history.search.setText("nothing like it")
+    assert tab.history.filter.count.text() == "1 of 3"
+    tab.history.filter.search.setText("nothing like it")
     qtbot.waitUntil(lambda: names(tab) == [])
     assert "No run is like that" in tab.history.hint.text.text()
-    tab.history.search.clear()
+    tab.history.filter.search.clear()
     qtbot.waitUntil(lambda: len(names(tab)) == 3)
-    for box, value, left in ((tab.history.state_box, "failed", 0), (tab.history.task_box, "sentiment", 3)):
+    for box, value, left in (
+        (tab.history.filter.state_box, "failed", 0),
+        (tab.history.filter.task_box, "sentiment", 3),
+    ):
         box.setCurrentIndex(box.findData(value))
         assert len(names(tab)) == left
         box.setCurrentIndex(0)
@@ -302,7 +305,7 @@ def test_a_run_goes_to_the_trash_after_a_question(
     assert not runs["first"].exists()
     assert (tmp_path / "data" / "Trash" / "files" / "first" / "recipe.yaml").is_file()
     choose(qtbot, tab, runs["second"], runs["third"])
-    assert tab.history.delete_button.isVisible()
+    assert tab.history.filter.delete_button.isVisible()
     tab.history.delete_selected()
     assert "2 runs" in tab.history.question.text()
     qtbot.mouseClick(tab.history.question.yes_button, LEFT)
