@@ -226,16 +226,16 @@ def _read_all(
     for item in _read_changed(store, paths, cut, encoder, counts, ctx):
         pending.append(item)
         if time.monotonic() - last > _COMMIT_EVERY or sum(len(file.text) for file in pending) > _COMMIT_SIZE:
-            _write(store, pending)
+            _write(store, pending, ctx)
             pending, last = [], time.monotonic()
-    _write(store, pending)
+    _write(store, pending, ctx)
 
 
-def _write(store: Store, files: Sequence[_ReadFile]) -> None:
+def _write(store: Store, files: Sequence[_ReadFile], ctx: JobContext) -> None:
     if files:
         with store.transaction():
             for file in files:
-                store.replace_document(file.path, file.state, file.text, file.passages, file.notes)
+                store.replace_document(file.path, file.state, file.text, file.passages, file.notes, ctx.check)
 
 
 def _read_changed(

@@ -10,8 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import queue
 import re
+import signal
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -196,7 +200,7 @@ def _answer(request: dict[str, str]) -> Iterator[Block]:
         yield {"problem": "damaged", "reason": f"{type(error).__name__}: {error}"[:300], "end": True}
 
 
-def main() -> int:
+def main() -> None:
     logging.disable(logging.CRITICAL)  # pypdf tells of every irregularity
     sys.setrecursionlimit(5000)
     if sys.platform != "win32":
@@ -205,12 +209,21 @@ def main() -> int:
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = _MEMORY if hard == resource.RLIM_INFINITY else min(_MEMORY, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    for line in sys.stdin.buffer:
-        for block in _answer(json.loads(line)):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C goes to the terminal's whole group; whoever asks ends this
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    while True:
+        for block in _answer(json.loads(requests.get())):
             sys.stdout.write(json.dumps(block) + "\n")
             sys.stdout.flush()
-    return 0
+
+
+def _listen(requests: queue.SimpleQueue[bytes]) -> None:
+    """Hand on the requests, and end the process with whoever asks, also in the middle of an endless page."""
+    for line in sys.stdin.buffer:
+        requests.put(line)
+    os._exit(0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,7 @@ CREATE TABLE passages (
 );
 CREATE INDEX passages_document ON passages (document);
 CREATE INDEX passages_slot ON passages (slot);
+CREATE INDEX passages_waiting ON passages (length(text) DESC, id) WHERE slot IS NULL;
 CREATE VIRTUAL TABLE words USING fts5 (text, tokenize = '{words.TOKENIZER}');
 """
 
@@ -223,9 +224,15 @@ class Store:
         )
 
     def replace_document(
-        self, path: str, state: FileState, text: str, passages: Sequence[Passage], notes: Sequence[Note]
+        self,
+        path: str,
+        state: FileState,
+        text: str,
+        passages: Sequence[Passage],
+        notes: Sequence[Note],
+        check: Callable[[], object] = lambda: None,
     ) -> None:
-        """Put a file in, without vectors yet, in the place of what it was before."""
+        """Put a file in, without vectors yet, in the place of what it was before. ``check`` may raise Cancelled."""
         self.remove_document(path)
         packed = zlib.compress(text.encode("utf-8", "surrogatepass"), 1) if text else None
         stored = json.dumps([{**vars(note), "parameters": dict(note.parameters)} for note in notes])
@@ -234,6 +241,7 @@ class Store:
             (path, state.size, state.mtime, state.digest, packed, stored),
         ).lastrowid
         for passage in passages:
+            check()
             part = text[passage.start : passage.end].encode("utf-8", "replace").decode("utf-8")
             identifier = self._connection.execute(
                 "INSERT INTO passages (document, start, stop, heading, page, text) VALUES (?, ?, ?, ?, ?, ?)",
@@ -262,7 +270,9 @@ class Store:
     def waiting(self, count: int) -> list[tuple[int, str]]:
         """Identifiers and texts (with headings) of passages without a vector, the longest first."""
         rows = self._connection.execute(
-            "SELECT id, heading, text FROM passages WHERE slot IS NULL ORDER BY length(text) DESC, id LIMIT ?", (count,)
+            "SELECT id, heading, text FROM passages INDEXED BY passages_waiting WHERE slot IS NULL "
+            "ORDER BY length(text) DESC, id LIMIT ?",
+            (count,),
         )
         return [(identifier, with_heading(heading, text)) for identifier, heading, text in rows]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import Control, JobContext
+from lmstudio_app.knowledge import extraction_worker
 from lmstudio_app.knowledge.documents import Document, find_files, read_document
 from lmstudio_app.knowledge.extraction import Extractor
 from tests.knowledge.conftest import Listener, write_pdf
@@ -146,6 +150,22 @@ def test_a_file_that_takes_for_ever_is_given_up_and_the_next_is_read(tmp_path: P
         assert time.monotonic() - begun < 10
         extractor.patience = 60.0
         assert read_document(other, extractor, JobContext()).text == "Quick."
+
+
+def test_the_reader_ends_with_whoever_asks(tmp_path: Path) -> None:
+    """As when the application is killed while a page takes for ever."""
+    worker = subprocess.Popen(
+        [sys.executable, "-P", extraction_worker.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    path = endless_pdf(tmp_path / "slow.pdf")
+    worker.stdin.write(json.dumps({"path": str(path), "kind": "pdf"}).encode() + b"\n")
+    worker.stdin.flush()
+    assert b"first page" in worker.stdout.readline()
+    worker.stdin.close()
+    assert worker.wait(10) == 0
+    worker.stdout.close()
 
 
 def test_a_cancelled_reading_ends_at_once(tmp_path: Path) -> None:
