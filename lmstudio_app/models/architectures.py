@@ -79,7 +79,14 @@ class ArchitectureConfig:
     layers: int = option(
         4, "Layers", "How many Transformer layers lie above each other.", basic=True, minimum=1, maximum=96
     )
-    heads: int = option(4, "Heads", "Attention heads of each layer: each learns its own way of looking at the other words.", basic=True, minimum=1, maximum=128)
+    heads: int = option(
+        4,
+        "Heads",
+        "Attention heads of each layer: each learns its own way of looking at the other words.",
+        basic=True,
+        minimum=1,
+        maximum=128,
+    )
     hidden_size: int = option(
         256, "Hidden size", "Numbers that stand for a token in each layer; a multiple of the heads.",
         basic=True, minimum=8, maximum=16_384,

@@ -15,6 +15,7 @@ from lmstudio_app.models.architectures import (
     ArchitectureConfig,
     TokenizerConfig,
     create_model,
+    new_model_title,
     skeleton,
 )
 from lmstudio_app.models.tokenizers import train_tokenizer
@@ -103,3 +104,9 @@ def test_wrong_shapes_are_one_sentence(tokenizers: dict[str, Any]) -> None:
         ArchitectureConfig(layers=0)
     with pytest.raises(UserError, match="a marian model could not write"):
         ArchitectureConfig(family="marian", tokenizer=TokenizerConfig(kind="wordpiece"))
+
+
+def test_a_new_model_is_called_by_its_family_and_depth() -> None:
+    assert ArchitectureConfig(family="bert", layers=4).title == "New BERT, 4 layers"
+    assert ArchitectureConfig(family="gpt2", layers=1).title == "New GPT-2, 1 layer"
+    assert new_model_title("marian") == "New Marian"
