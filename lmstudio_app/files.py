@@ -129,16 +129,17 @@ def timestamp() -> str:
     return datetime.datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
 
 
-def sweep(folder: Path) -> None:
+def sweep(folder: Path, name: str | None = None) -> None:
     """Tidy up in ``folder`` what a killed process left of its atomic writes; call it only when nobody writes there.
 
-    A folder that was moved aside for a new one that never came goes back to its place.
+    With a ``name``, only what was left of writing this file or folder, which nobody else must write then. A folder that
+    was moved aside for a new one that never came goes back to its place.
     """
     if not folder.is_dir():
         return
     for path in list(folder.iterdir()):
         found = _LEFT_BEHIND.fullmatch(path.name)
-        if found is None:
+        if found is None or name not in (None, found["target"]):
             continue
         target = folder / found["target"]
         if found["kind"] == "old" and not target.exists():

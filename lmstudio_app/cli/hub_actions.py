@@ -96,6 +96,8 @@ def _login(args: argparse.Namespace) -> int:
         return 0
     who = f" as {name}" if name else ", unchecked, since the network is switched off"
     sys.stdout.write(f"The token for {state.host} is in the keyring ({state.keyring}){who}.\n")
+    if state.source == "environment":
+        sys.stdout.write("As long as HF_TOKEN is set, that one is sent instead.\n")
     return 0
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.files import atomic_folder, format_bytes, require_free_space
+from lmstudio_app.files import atomic_folder, format_bytes, require_free_space, sweep
 from lmstudio_app.jobs import JobContext, Meter
 from lmstudio_app.models import conversion_worker
 from lmstudio_app.models.child_process import run_lines
@@ -207,6 +207,7 @@ def _one_at_a_time(target: Path, ctx: JobContext) -> Iterator[None]:
             lock.acquire(timeout=0.05)
             break
     try:
+        sweep(target.parent, target.name)
         yield
     finally:
         lock.release()

