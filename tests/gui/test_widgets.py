@@ -5,11 +5,12 @@ from PySide6.QtWidgets import QApplication, QHBoxLayout, QLabel, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Progress, Status
-from lmstudio_app.gui import text
+from lmstudio_app.gui import text, theme
 from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.elided_button import ElidedButton
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
+from lmstudio_app.gui.widgets.live_chart import LiveChart, Series
 from lmstudio_app.gui.widgets.navigation import NavigationRail
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.value_label import Reading, Readings, ValueLabel
@@ -187,6 +188,25 @@ def test_a_choice_that_is_too_long_ends_in_an_ellipsis(qtbot) -> None:
     wide = box.grab().toImage()
     box.setCurrentIndex(0)
     assert box.grab().toImage() != wide
+
+
+def test_the_words_of_an_empty_chart_follow_the_colours(qtbot, qapp) -> None:
+    before = qapp.palette()
+    chart = LiveChart("Loss", [Series("loss", "loss", 0)], str, tip="How wrong the model is")
+    qtbot.addWidget(chart)
+    chart.resize(300, 200)
+    chart.show()
+    chart.refresh()
+    for dark in (True, False):
+        palette = theme.build_palette(dark=dark)
+        qapp.setPalette(palette)
+        qapp.setStyleSheet(f"QLabel {{ margin: {int(dark)}px }}")
+        qtbot.wait(20)
+        corner = chart.grab().toImage().pixelColor(20, 180)
+        assert corner == theme.chart_colours(palette).background
+    qapp.setStyleSheet("")
+    qapp.setPalette(before)
+    chart.shutdown()
 
 
 def test_a_button_shortens_its_text_and_tells_all(qtbot) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPalette, QResizeEvent
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -48,6 +48,16 @@ def logarithmic_ticks(low: float, high: float) -> list[float]:
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     found = [power + float(np.log10(digit)) for power in powers for digit in digits]
     return [value for value in found if low <= value <= high]
+
+
+class _Hint(QLabel):
+    """Words in the middle of a chart's own background; a palette of its own would be lost with the next style sheet."""
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), theme.chart_colours(self.palette()).background)
+        painter.setPen(theme.muted(self.palette()))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, self.text())
 
 
 class LiveChart(QFrame):
@@ -101,13 +111,9 @@ class LiveChart(QFrame):
         layout.addLayout(header)
         layout.addStretch(1)
         self.setMinimumHeight(theme.em(self, 5))
-        self._hint = QLabel(tip, self)  # in front of the plot, so that nothing is laid out anew when it goes
+        self._hint = _Hint(tip, self)  # in front of the plot, so that nothing is laid out anew when it goes
         self._hint.setObjectName("hint")
-        self._hint.setWordWrap(True)
-        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._hint.setAutoFillBackground(True)
         self._hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._restyle_hint()
         self._show_readout()
 
     @property
@@ -421,12 +427,6 @@ class LiveChart(QFrame):
             mark.setPen(self._mark_pen())
         self._show_readout()
 
-    def _restyle_hint(self) -> None:
-        palette = QPalette(self.palette())
-        palette.setColor(QPalette.ColorRole.Window, theme.chart_colours(self.palette()).background)
-        palette.setColor(QPalette.ColorRole.WindowText, theme.muted(self.palette()))
-        self._hint.setPalette(palette)
-
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.dirty = True
@@ -441,7 +441,6 @@ class LiveChart(QFrame):
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.FontChange) and self._plot is not None:
             self._restyle()
-            self._restyle_hint()
 
     def shutdown(self) -> None:
         """Take the plot apart: pyqtgraph's menus otherwise outlive it."""
