@@ -24,6 +24,21 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def window(qtbot: Any) -> Iterator[Any]:
+    """The whole window, shown at its usual size."""
+    from lmstudio_app.gui.main_window import MainWindow
+
+    window = MainWindow()
+    window.resize(1280, 800)
+    window.show()
+    qtbot.waitExposed(window)
+    yield window
+    window._shut_down()
+    window.close()
+    window.deleteLater()
+
+
+@pytest.fixture
 def reviews(tmp_path: Path) -> Path:
     """120 short reviews whose label is in their words, but for every ninth, so that no model is always right."""
     rng = random.Random(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 from PySide6.QtCore import Qt
@@ -16,21 +15,10 @@ from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.tasks import TASKS, Task
 from lmstudio_app.training.runs import list_runs
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LEFT = Qt.MouseButton.LeftButton
 PATIENCE = 120_000  # milliseconds
 SMALL = {"layers": 1, "heads": 2, "hidden_size": 32, "max_length": 64, "tokenizer.vocabulary": 300}
-
-
-@pytest.fixture
-def window(qtbot: QtBot, one_thread: None) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.resize(1280, 800)
-    window.show()
-    qtbot.waitExposed(window)
-    yield window
-    window._shut_down()
-    window.close()
-    window.deleteLater()
 
 
 def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,6 @@ from lmstudio_app.training.runs import list_runs
 
 LEFT = Qt.MouseButton.LeftButton
 PATIENCE = 120_000  # milliseconds
-
-
-@pytest.fixture
-def window(qtbot: QtBot) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.resize(1280, 800)
-    window.show()
-    qtbot.waitExposed(window)
-    yield window
-    window._shut_down()
-    window.close()
-    window.deleteLater()
 
 
 def wait_until_idle(qtbot: QtBot, window: MainWindow) -> None:

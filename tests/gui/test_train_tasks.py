@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
 from lmstudio_app.training.runs import list_runs
 from lmstudio_app.training.summaries import read_recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LEFT = Qt.MouseButton.LeftButton
 SENTENCES = (
     "The captain steers the old ship home.",
@@ -36,18 +37,6 @@ SENTENCES = (
     "Our baker opens his shop at dawn.",
 )
 SMALL = {"layers": 1, "heads": 2, "hidden_size": 32, "max_length": 48, "tokenizer.vocabulary": 150}
-
-
-@pytest.fixture
-def window(qtbot: QtBot, one_thread: None) -> Iterator[MainWindow]:
-    window = MainWindow()
-    window.resize(1280, 800)
-    window.show()
-    qtbot.waitExposed(window)
-    yield window
-    window._shut_down()
-    window.close()
-    window.deleteLater()
 
 
 @pytest.fixture
