@@ -148,7 +148,7 @@ def main(path: str) -> int:
             convert_gguf(Path(request["source"]), output)
         else:
             convert_pickles([Path(source) for source in request["source"]], output)
-    except (Problem, RuntimeError, OSError, ValueError, KeyError, TypeError, NotImplementedError, IndexError) as error:
+    except (Problem, RuntimeError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         say(problem=lines[0][:300])
         return 1
