@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +131,15 @@ class SentimentTab(QWidget):
                     name=model_title(self._model)
                 ),
             )
-        for index, (name, folder) in enumerate(self._recent):
-            button = self.empty.add_button(
-                self.tr("Load {name}").format(name=name), self.tr("A model you trained"), primary=index == 0
-            )
-            button.clicked.connect(lambda _=False, folder=folder: self.load_requested.emit(str(folder)))
+        for name, folder in self._recent:
+            text = self.tr("Load {name}").format(name=name)
+            self.empty.offer(text, self.tr("A model you trained"), partial(self.load_requested.emit, str(folder)))
         if self._model is not None:
             self._add_step("train", self.tr("Train this model"), self.tr("Go to the Train page"))
         self._add_step("model", self.tr("Choose a model"), self.tr("Go to the Model page"))
 
     def _add_step(self, step: str, text: str, tip: str) -> None:
-        button = self.empty.add_button(text, tip, primary=not self.empty.buttons)
-        button.clicked.connect(lambda: self.step_requested.emit(step))
+        self.empty.offer(text, tip, lambda: self.step_requested.emit(step))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

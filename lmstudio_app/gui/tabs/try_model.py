@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from PySide6.QtCore import QTimer, Signal
@@ -261,20 +262,18 @@ class TryTab(QWidget):
                     name=model_title(self._model)
                 ),
             )
-        for index, run in enumerate(self._trained):
-            button = self.empty.add_button(
+        for run in self._trained:
+            self.empty.offer(
                 self.tr("Load {title}").format(title=run.title),
                 self.tr("Your newest model for this task: {task}").format(task=task_text(find_task(run.task).title)),
-                primary=index == 0,
+                partial(self.load_requested.emit, str(run.folder)),
             )
-            button.clicked.connect(lambda _=False, folder=run.folder: self.load_requested.emit(str(folder)))
         if self._model is not None:
             self._add_step("train", self.tr("Train this model"), self.tr("Go to the Train page"))
         self._add_step("model", self.tr("Choose a model"), self.tr("Go to the Model page"))
 
     def _add_step(self, step: str, text: str, tip: str) -> None:
-        button = self.empty.add_button(text, tip, primary=not self.empty.buttons)
-        button.clicked.connect(lambda: self.step_requested.emit(step))
+        self.empty.offer(text, tip, lambda: self.step_requested.emit(step))
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

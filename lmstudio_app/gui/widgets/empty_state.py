@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -56,3 +58,8 @@ class EmptyState(QWidget):
         self.buttons.append(button)
         self._column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)
         return button
+
+    def offer(self, text: str, tip: str, on_click: Callable[[], object]) -> None:
+        """A button more; the first one is the one to press."""
+        button = self.add_button(text, tip, primary=not self.buttons)
+        button.clicked.connect(lambda: on_click())
