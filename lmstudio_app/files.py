@@ -11,7 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lmstudio_app.errors import UserError
@@ -75,13 +75,13 @@ def atomic_write_text(target: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def atomic_folder(target: Path, *, shared: bool = False) -> Iterator[Path]:
+def atomic_folder(target: Path, *, unless: Callable[[], bool] | None = None) -> Iterator[Path]:
     """Yield a temporary folder beside ``target``; on a clean exit it takes ``target``'s place.
 
-    A folder that already stands at ``target`` is moved aside first and removed only after the rename. ``shared``: as in
-    a cache, others may make the same one in the meantime, and may have it open; then theirs stays.
+    A folder that already stands at ``target`` is moved aside first and removed only after the rename. ``unless`` is for
+    caches, where others may make the same folder in the meantime and have it open: when it is true at the end, what
+    stands at ``target`` stays.
     """
-    existed = target.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(target, ".part")
     temporary.mkdir()
@@ -91,22 +91,27 @@ def atomic_folder(target: Path, *, shared: bool = False) -> Iterator[Path]:
             for name in names:
                 _sync(Path(folder) / name)
             _sync(Path(folder))
-        if shared and not existed:
+        moved: list[Path] = []
+        for attempt in itertools.count():
+            if unless is not None and unless():
+                break
+            moved.append(_beside(target, ".old"))
             try:
+                with contextlib.suppress(FileNotFoundError):  # there is none, or no longer
+                    os.replace(target, moved[-1])
                 os.replace(temporary, target)
-            except OSError:
-                if not target.is_dir():
+                break
+            except OSError:  # another one has been quicker
+                if unless is None or attempt == _ATTEMPTS:
                     raise
-        elif target.exists():
-            aside = _beside(target, ".old")
-            os.replace(target, aside)
-            os.replace(temporary, target)
+        for aside in moved:
             shutil.rmtree(aside, ignore_errors=True)
-        else:
-            os.replace(temporary, target)
         _sync(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+_ATTEMPTS = 20  # of several that replace one damaged entry of a cache
 
 
 _LEFT_BEHIND = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")

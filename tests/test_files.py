@@ -3,7 +3,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,17 +45,45 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_the_first_of_two_that_fill_a_cache_stays(tmp_path: Path) -> None:
     target = tmp_path / "entry"
-    with atomic_folder(target, shared=True) as slow:
+    ready = (target / "name").is_file
+    with atomic_folder(target, unless=ready) as slow:
         (slow / "name").write_text("slow")
-        with atomic_folder(target, shared=True) as quick:
+        with atomic_folder(target, unless=ready) as quick:
             (quick / "name").write_text("quick")
         opened = (target / "name").stat().st_ino
     assert (target / "name").read_text() == "quick"
     assert (target / "name").stat().st_ino == opened
     assert [path.name for path in tmp_path.iterdir()] == ["entry"]
-    with atomic_folder(target, shared=True) as again:  # one that was there before is replaced: it may be damaged
-        (again / "name").write_text("mended")
-    assert (target / "name").read_text() == "mended"
+
+
+def test_one_that_was_made_before_the_work_began_stays_too(tmp_path: Path) -> None:
+    """As happens between a look into the cache and the beginning of the work."""
+    target = tmp_path / "entry"
+    target.mkdir()
+    (target / "name").write_text("first")
+    with atomic_folder(target, unless=(target / "name").is_file) as second:
+        (second / "name").write_text("second")
+    assert (target / "name").read_text() == "first"
+
+
+def test_several_replace_a_damaged_folder_at_once(tmp_path: Path) -> None:
+    target = tmp_path / "entry"
+    for _ in range(20):
+        target.mkdir(exist_ok=True)
+        (target / "name").unlink(missing_ok=True)
+        (target / "other").write_text("all that is left")
+        start = threading.Barrier(4)
+
+        def fill(start: threading.Barrier = start) -> None:
+            with atomic_folder(target, unless=(target / "name").is_file) as folder:
+                (folder / "name").write_text("whole")
+                start.wait()
+
+        with ThreadPoolExecutor(4) as pool:
+            for future in [pool.submit(fill) for _ in range(4)]:
+                future.result()
+        assert [path.name for path in target.iterdir()] == ["name"]
+        assert [path.name for path in tmp_path.iterdir()] == ["entry"]
 
 
 def test_a_failed_folder_leaves_the_old_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ row of each document, where rows belong to such) and, if rows were set aside, ``
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -345,7 +346,8 @@ def new_entry(folder: Path, *, infer: bool) -> Iterator[TableWriter]:
     Rows are millions of small lists without cycles: looking for some among them would take most of the time.
     """
     prune()
-    with atomic_folder(folder, shared=True) as temporary, no_garbage_collection:
+    ready = functools.partial(is_complete, folder)
+    with atomic_folder(folder, unless=ready) as temporary, no_garbage_collection:
         writer = TableWriter(temporary, infer=infer)
         try:
             yield writer

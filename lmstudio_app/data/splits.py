@@ -7,6 +7,7 @@ in the order of the file.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,10 +87,11 @@ def prepare_data(
             "deduplicate": config.deduplicate,
         }
     )
-    if not arrow_tables.is_complete(folder, (_TRAIN, _EVAL)):
+    ready = functools.partial(arrow_tables.is_complete, folder, (_TRAIN, _EVAL))
+    if not ready():
         ctx.status("Preparing training and evaluation rows")
         train, evaluation, report = plan_splits(config, wanted, tables, ctx)
-        with atomic_folder(folder, shared=True) as temporary:
+        with atomic_folder(folder, unless=ready) as temporary:
             for side, name in ((train, _TRAIN), (evaluation, _EVAL)):
                 side.write(temporary / name, ctx)
             (temporary / arrow_tables.META).write_text(json.dumps(report.to_dict(), ensure_ascii=False), "utf-8")

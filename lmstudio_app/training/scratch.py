@@ -118,11 +118,12 @@ def tokenizer_folder(
     key = [_FORMAT, learned.kind, learned.vocabulary, learned.lowercase, config.family, config.max_length, list(extra)]
     digest.update(json.dumps(key).encode())
     folder = settings.cache_folder() / "tokenizers" / digest.hexdigest()[:32]
-    if not (folder / "tokenizer_config.json").is_file():
+    marker = folder / "tokenizer_config.json"
+    if not marker.is_file():
         tokenizer = train_tokenizer(
             learned, training_texts(train, task), ctx, family=config.family, max_length=config.max_length, extra=extra
         )
-        with atomic_folder(folder, shared=True) as temporary, quiet_transformers():
+        with atomic_folder(folder, unless=marker.is_file) as temporary, quiet_transformers():
             tokenizer.save_pretrained(temporary)
     return folder
 
