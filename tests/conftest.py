@@ -198,16 +198,14 @@ def starter_encoder(starter_wheel: Path) -> Path:
 
 @pytest.fixture
 def services(qapp: Any, app_home: Path) -> Iterator[Any]:
-    """What a tab is given: settings in the test's folder, and three runners that are shut down afterwards."""
-    from lmstudio_app.gui.job_runner import JobRunner
-    from lmstudio_app.gui.services import Services
+    """What a tab is given: settings in the test's folder, and runners that are shut down afterwards."""
+    from lmstudio_app.gui.services import make_services
     from lmstudio_app.settings import Settings
 
-    names = ("model", "training", "query")
-    made = Services(Settings(), *(JobRunner(None, name) for name in names))
+    made = make_services(Settings())
     yield made
-    ended = [runner.shutdown(5.0) for runner in made.runners()]
-    assert all(ended), f"jobs did not end within 5 s of being cancelled: {dict(zip(names, ended, strict=True))}"
+    ended = {runner.name: runner.shutdown(5.0) for runner in made.runners()}
+    assert all(ended.values()), f"jobs did not end within 5 s of being cancelled: {ended}"
 
 
 @pytest.fixture(autouse=True)

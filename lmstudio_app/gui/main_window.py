@@ -25,7 +25,7 @@ from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.run_queries import find_running
 from lmstudio_app.gui.run_texts import dated_title
 from lmstudio_app.gui.runs_wiring import RunsWiring
-from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.services import make_services
 from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets.attached_bar import AttachedBar
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
@@ -67,12 +67,7 @@ class MainWindow(QMainWindow):
         self.background_runner = JobRunner(self, "background")
         self.settings = WindowSettings(self.background_runner, parent=self)
         self.look = theme.Theme(QApplication.instance(), self.settings, self)
-        self.services = Services(
-            settings=self.settings,
-            model_runner=JobRunner(self, "model"),
-            training_runner=JobRunner(self, "training"),
-            query_runner=JobRunner(self, "query"),
-        )
+        self.services = make_services(self.settings, self)
         self._model: Any = None
         self._data: Any = None
         self._tabs: dict[str, Any] = {}

@@ -1,23 +1,46 @@
-"""What every tab is given: preferences, and the runners that do its work."""
+"""What every tab is given: preferences, the models in memory, and the runners that do its work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from PySide6.QtCore import QObject
+
 from lmstudio_app.gui.job_runner import JobRunner
+from lmstudio_app.gui.model_shelf import ModelShelf
 from lmstudio_app.settings import Settings
 
 
 @dataclass(frozen=True)
 class Services:
     """``model_runner`` fetches, loads and reads data; ``training_runner`` trains; ``query_runner`` answers
-    quickly (predictions, attention), so that no answer waits behind a download or a training.
+    quickly (lists, looks, attention), so that no answer waits behind a download or a training. ``answer_runner`` writes
+    what pages ask a model for, ``batch_runner`` takes whole files through one, and ``shelf`` has the models of these
+    pages.
     """
 
     settings: Settings
     model_runner: JobRunner
     training_runner: JobRunner
     query_runner: JobRunner
+    answer_runner: JobRunner
+    batch_runner: JobRunner
+    shelf: ModelShelf
 
-    def runners(self) -> tuple[JobRunner, JobRunner, JobRunner]:
-        return self.model_runner, self.training_runner, self.query_runner
+    def runners(self) -> tuple[JobRunner, ...]:
+        return (
+            self.model_runner,
+            self.training_runner,
+            self.query_runner,
+            self.answer_runner,
+            self.batch_runner,
+            self.shelf.runner,
+        )
+
+
+def make_services(settings: Settings, parent: QObject | None = None) -> Services:
+    """The services of one window; whoever makes them shuts their runners down."""
+    names = ("model", "training", "query", "answer", "batch")
+    model, training, query, answer, batch = (JobRunner(parent, name) for name in names)
+    shelf = ModelShelf(JobRunner(parent, "shelf"), parent)
+    return Services(settings, model, training, query, answer, batch, shelf)

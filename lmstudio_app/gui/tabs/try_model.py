@@ -19,7 +19,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.forms import DataclassForm
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.text import model_title, number_text
+from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.try_queries import (
     Question,
     Reply,
@@ -29,6 +29,7 @@ from lmstudio_app.gui.try_queries import (
     newest_trained,
     study_model,
 )
+from lmstudio_app.gui.widgets.answer_bar import duration_of_answer
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.task_chooser import task_text
 from lmstudio_app.gui.widgets.try_inputs import InputFields
@@ -362,12 +363,7 @@ class TryTab(QWidget):
         self.answer.set_answered(kit.view, True)
         if kit.fields.is_conversation:
             kit.fields.accept_answer(question.inputs, reply.output.text)
-        milliseconds = 1000 * reply.seconds
-        self.answer.set_time(
-            self.tr("{time} ms").format(time=number_text(milliseconds, 1 if milliseconds < 10 else 0))
-            if milliseconds < 1000
-            else self.tr("{time} s").format(time=number_text(reply.seconds, 1))
-        )
+        self.answer.set_time(duration_of_answer(reply.seconds))
 
     def _keep(self, handle: JobHandle, question: Question) -> None:
         if handle is self._handle:

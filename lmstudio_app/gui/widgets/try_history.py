@@ -14,7 +14,6 @@ from lmstudio_app.settings import Settings
 
 KEPT = 20
 _LONGEST = 20_000  # characters of a question that the settings keep
-_KEY = "try.history"
 
 
 def question_line(inputs: Mapping[str, Any]) -> str:
@@ -28,8 +27,16 @@ class QuestionHistory(QListWidget):
 
     asked = Signal(str, object)  # name of the prediction, inputs
 
-    def __init__(self, settings: Settings, title: Callable[[str], str], parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        title: Callable[[str], str],
+        parent: QWidget | None = None,
+        *,
+        key: str = "try.history",
+    ) -> None:
         super().__init__(parent)
+        self._key = key
         self._settings = settings
         self._title = title
         self._possible: tuple[str, ...] = ()
@@ -50,11 +57,11 @@ class QuestionHistory(QListWidget):
         entry = {"prediction": prediction, "inputs": dict(inputs)}
         if len(str(inputs)) > _LONGEST:
             return
-        self._settings.set(_KEY, [entry, *(item for item in self._entries() if item != entry)][:KEPT])
+        self._settings.set(self._key, [entry, *(item for item in self._entries() if item != entry)][:KEPT])
         self._refresh()
 
     def _entries(self) -> list[dict[str, Any]]:
-        found = self._settings.get(_KEY, [])
+        found = self._settings.get(self._key, [])
         return [item for item in found if _is_entry(item)] if isinstance(found, list) else []
 
     def _refresh(self) -> None:

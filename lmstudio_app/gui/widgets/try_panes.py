@@ -25,12 +25,12 @@ from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.try_queries import Sample
 from lmstudio_app.gui.try_texts import answer_title, explanation, prediction_help, prediction_title
 from lmstudio_app.gui.widgets.disclosure import Disclosure
-from lmstudio_app.gui.widgets.elided_button import ElidedButton
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
+from lmstudio_app.gui.widgets.sample_list import SampleList
 from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
-from lmstudio_app.gui.widgets.try_history import QuestionHistory, question_line
+from lmstudio_app.gui.widgets.try_history import QuestionHistory
 from lmstudio_app.settings import Settings
 from lmstudio_app.tasks import PREDICTIONS, Prediction
 
@@ -80,7 +80,6 @@ class QuestionPane(QFrame):
         self.setProperty("card", True)
         self._settings = settings
         self._name = ""
-        self.samples: list[QPushButton] = []
         self._build()
 
     def _build(self) -> None:
@@ -112,10 +111,8 @@ class QuestionPane(QFrame):
         for button in (self.insert_button, self.over_button):
             buttons.addWidget(button)
         self._fields = QStackedWidget(self)
-        self._caption = QLabel(self.tr("Or try one of these"), self)
-        self._caption.setForegroundRole(self._caption.palette().ColorRole.PlaceholderText)
-        self._samples = QVBoxLayout()
-        self._samples.setSpacing(theme.em(self, 0.15))
+        self._samples = SampleList(self)
+        self._samples.chosen.connect(lambda inputs: self.inputs_chosen.emit(self._name, inputs))
         self.options = Disclosure(self.tr("Options"), self.tr("How the model is asked"), self)
         self.options.set_open(bool(self._settings.get("try.options_open", False)))
         self.options.toggled.connect(lambda is_open: self._settings.set("try.options_open", is_open))
@@ -129,8 +126,7 @@ class QuestionPane(QFrame):
         column.setSpacing(theme.em(self, 0.5))
         column.addWidget(self._fields)
         column.addLayout(buttons)
-        column.addWidget(self._caption)
-        column.addLayout(self._samples)
+        column.addWidget(self._samples)
         column.addWidget(self.options)
         column.addStretch(1)
         self.scroll = QScrollArea(self)
@@ -181,26 +177,12 @@ class QuestionPane(QFrame):
         self.ask_button.setAccessibleName(self.ask_button.text())
         self.scroll.verticalScrollBar().setValue(0)
 
+    @property
+    def samples(self) -> list[QPushButton]:
+        return self._samples.buttons
+
     def set_samples(self, samples: Sequence[Sample]) -> None:
-        for button in self.samples:
-            self._samples.removeWidget(button)
-            button.hide()
-            button.deleteLater()
-        self.samples = []
-        self._caption.setVisible(bool(samples))
-        for sample in samples:
-            button = ElidedButton(self)
-            button.setText(question_line(sample.inputs))
-            button.setFlat(True)
-            button.setStyleSheet("text-align: left;")
-            button.setCursor(Qt.CursorShape.PointingHandCursor)
-            button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-            button.setAccessibleName(button.text())
-            button.clicked.connect(
-                lambda _=False, name=self._name, inputs=sample.inputs: self.inputs_chosen.emit(name, inputs)
-            )
-            self._samples.addWidget(button)
-            self.samples.append(button)
+        self._samples.set_samples(samples)
 
     def set_busy(self, busy: bool, *, stopping: bool) -> None:
         self.stop_button.setEnabled(busy and not stopping)
