@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.knowledge.documents import HEADING_SEPARATOR, Document, Mark
-from lmstudio_app.tasks.documents import sentence_spans
+from lmstudio_app.tasks.sentences import split_sentences
 
 CountTokens = Callable[[Sequence[str]], Sequence[int]]
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*|\n(?=[ \t]*(?:[-*•–|]|\d{1,3}[.)])[ \t])")  # an empty line, or the next item
@@ -110,7 +110,7 @@ def _count(
 
     for begin, end in pairwise(borders):
         for piece_start, piece_end in _pieces(text, begin, end):
-            for start, stop in sentence_spans(text[piece_start:piece_end]):
+            for start, stop in split_sentences(text[piece_start:piece_end]):
                 waiting.append((piece_start + start, piece_start + stop))
             if len(waiting) >= _AT_ONCE:
                 yield from _counted()

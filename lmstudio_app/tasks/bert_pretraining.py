@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data.batching import pad_features
 from lmstudio_app.errors import UserError
 from lmstudio_app.options import option
-from lmstudio_app.tasks.documents import by_document, split_sentences, token_ids
+from lmstudio_app.tasks.documents import by_document, token_ids
 from lmstudio_app.tasks.fill_mask import FILL_MASK
 from lmstudio_app.tasks.masked_head import MaskedTokens, masked_tokens
 from lmstudio_app.tasks.masked_lm import MASKED_LM, MaskedMetrics
 from lmstudio_app.tasks.masking import MaskingOptions, mask_batch, pieces_of
 from lmstudio_app.tasks.next_sentence import NEXT_SENTENCE
 from lmstudio_app.tasks.sentence_pairs import SPECIAL, Piece, cut_pieces, draw_pair
+from lmstudio_app.tasks.sentences import sentence_texts
 from lmstudio_app.tasks.task import Evaluation, Features, Inputs, Rows, Setup, count_rows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def encode(rows: Rows, setup: Setup) -> Features:
     options: PretrainingOptions = setup.options
     found: Features = {"input_ids": [], "sentences": [], "document": [], "piece": [], "row": []}
     for first, document, texts in by_document(rows):
-        sentences = [ids for ids in token_ids(tokenizer, [s for t in texts for s in split_sentences(t)]) if ids]
+        sentences = [ids for ids in token_ids(tokenizer, [s for t in texts for s in sentence_texts(t)]) if ids]
         if len(sentences) < 2:
             setup.notes[_LONE] += 1
             continue

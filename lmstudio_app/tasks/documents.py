@@ -1,8 +1,7 @@
-"""Running text: from the rows of documents to tokens, sentences and blocks."""
+"""Running text: from the rows of documents to tokens and blocks."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,53 +17,6 @@ DOCUMENTS = ColumnSpec(
     type="document",
     aliases=("text", "content", "document", "body", "article", "sentence"),
 )
-
-# words before a full stop that end no sentence
-_ABBREVIATIONS = frozenset(
-    re.findall(
-        r"\S+",
-        "dr mr mrs ms prof st nos vol fig eq ch pp p vs al e.g i.e cf ca approx jr sr dept jan feb aug sept oct nov "
-        "z.b d.h u.a bzw nr",
-    )
-)
-_END = re.compile(
-    r"""[。！？｡]+[”’」』）】》"']*"""  # where no space follows a sentence
-    r"""|[.!?…]+[”’»)\]"']*(?=\s)"""
-)
-_OPENERS = "\"'“‘«([¿¡"
-_LOOK = 64  # characters around a full stop that say whether it ends a sentence
-
-
-def split_sentences(text: str) -> list[str]:
-    """The sentences of a text without outer spaces; see :func:`sentence_spans`. Nothing but spaces is lost."""
-    return [text[begin:end] for begin, end in sentence_spans(text)]
-
-
-def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where each sentence begins and ends, by its punctuation, Latin or Chinese and Japanese; without outer spaces.
-
-    After a full stop a sentence ends when the next one begins like one (no small letter) and the word before it is no
-    common abbreviation and no initial.
-    """
-    begin = 0
-    ends = [found.end() for found in _END.finditer(text) if found[0][0] not in ".!?…" or _ends_here(text, found)]
-    for end in (*ends, len(text)):
-        sentence = text[begin:end]
-        if stripped := sentence.strip():
-            start = begin + len(sentence) - len(sentence.lstrip())
-            yield start, start + len(stripped)
-        begin = end
-
-
-def _ends_here(text: str, found: re.Match[str]) -> bool:
-    following = text[found.end() : found.end() + _LOOK].lstrip().lstrip(_OPENERS)
-    if following[:1].islower():
-        return False
-    if not found[0].startswith(".") or found[0].startswith(".."):
-        return True
-    words = text[max(0, found.start() - _LOOK) : found.start()].split()
-    last = words[-1].lstrip(_OPENERS) if words else ""
-    return not (last.lower() in _ABBREVIATIONS or (len(last) == 1 and last.isalpha() and last.isupper()))
 
 
 def by_document(rows: Mapping[str, Sequence[Any]]) -> Iterator[tuple[int, int, list[str]]]:

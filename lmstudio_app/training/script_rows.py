@@ -11,8 +11,9 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.tasks.chat_templates import fit_chat, prepare_messages, with_accepted_system
 from lmstudio_app.tasks.classification import label_ids
-from lmstudio_app.tasks.documents import by_document, split_sentences, token_ids
+from lmstudio_app.tasks.documents import by_document, token_ids
 from lmstudio_app.tasks.sentence_pairs import SPECIAL, cut_pieces
+from lmstudio_app.tasks.sentences import sentence_texts
 from lmstudio_app.tasks.task import Setup
 from lmstudio_app.training.script_parts import run_part
 from lmstudio_app.training.script_values import Subject, find_conditions, find_constants
@@ -134,7 +135,7 @@ def _pieces(columns: Mapping[str, Sequence[Any]], setup: Setup) -> list[dict[str
     found = []
     budget, duplicates = setup.max_length - SPECIAL, setup.options.duplicates
     for _, document, texts in by_document(columns):
-        sentences = [sentence for text in texts for sentence in split_sentences(text)]
+        sentences = [sentence for text in texts for sentence in sentence_texts(text)]
         sized = [(s, len(ids)) for s, ids in zip(sentences, token_ids(setup.tokenizer, sentences), strict=True) if ids]
         lengths = [length for _, length in sized]
         if len(sized) < 2:
