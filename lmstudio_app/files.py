@@ -155,6 +155,21 @@ def sweep(folder: Path, name: str | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
+def move_to_trash(folder: Path) -> None:
+    """Move a folder to the system's trash. Raises :class:`UserError` where a disk has none."""
+    from send2trash import send2trash
+
+    try:
+        send2trash(str(folder))
+    except OSError as error:  # also what it raises where a disk has no trash
+        raise UserError(
+            "{folder} cannot be moved to the trash ({reason}).",
+            "This system may have no trash for that disk: delete the folder yourself.",
+            folder=str(folder),
+            reason=error.strerror or str(error) or type(error).__name__,
+        ) from error
+
+
 def require_free_space(folder: Path, needed: int) -> None:
     """Raise a :class:`UserError` when ``folder``'s disk has fewer than ``needed`` bytes free (5 % margin)."""
     existing = folder

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.files import move_to_trash
 from lmstudio_app.training.claims import folder_lock, is_running
 from lmstudio_app.training.summaries import RunSummary, read_recipe, require_run, summarize_run
 
@@ -25,23 +26,13 @@ def _haystack(run: RunSummary) -> str:
 
 def trash_run(folder: Path) -> None:
     """Move a run to the system's trash. Raises :class:`UserError` when it is running, or when there is no trash."""
-    from send2trash import send2trash
-
     folder = require_run(folder)
     with folder_lock(folder):  # no training begins in between
         if is_running(folder):
             raise UserError(
                 "The run in {folder} is still running.", "Stop it first, then delete it.", folder=str(folder)
             )
-    try:
-        send2trash(str(folder))
-    except OSError as error:  # also what it raises where a disk has no trash
-        raise UserError(
-            "{folder} cannot be moved to the trash ({reason}).",
-            "This system may have no trash for that disk: delete the folder yourself.",
-            folder=str(folder),
-            reason=error.strerror or str(error) or type(error).__name__,
-        ) from error
+    move_to_trash(folder)
 
 
 @dataclass(frozen=True)

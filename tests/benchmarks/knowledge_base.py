@@ -12,7 +12,7 @@ With the real starter encoder (``starter:encoder``, or ``--encoder FOLDER``), in
   0.95), and the whole build with reading, cutting and indexing against it;
 * ``quality``: XQuAD, the 632 questions asked of the half of the articles that they are about and of the other half: how
   often the answer is in the first passages found by words, by meaning and by both, and how well the probability of
-  ``lmstudio_app.knowledge.answering`` tells the two halves apart, with a logistic regression fitted anew.
+  ``lmstudio_app.knowledge.marking`` tells the two halves apart, with a logistic regression fitted anew.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ import numpy as np
 from lmstudio_app.assets import resource
 from lmstudio_app.events import Event, Progress
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.knowledge.answering import _WORDS_WEIGHT, AskOptions, probability
+from lmstudio_app.knowledge.answering import AskOptions
 from lmstudio_app.knowledge.building import WINDOW, BuildRequest, build_knowledge_base
 from lmstudio_app.knowledge.encoder import STARTER_ENCODER, Encoder, load_encoder
+from lmstudio_app.knowledge.marking import WORDS_WEIGHT, probability
 from lmstudio_app.knowledge.passages import Passage
 from lmstudio_app.knowledge.search import FoundPassage, KnowledgeBase
 from lmstudio_app.knowledge.store import FileState, Store
@@ -204,7 +205,7 @@ def measure_quality(encoder: Encoder, folder: Path) -> None:
                         _note_ranks(ranked, found, str(files / name), place, end)
                     top = found[: AskOptions().top]
                     best = max(
-                        (item.similarity or 0) + _WORDS_WEIGHT * coverage(qa["question"], item.text) for item in top
+                        (item.similarity or 0) + WORDS_WEIGHT * coverage(qa["question"], item.text) for item in top
                     )
                     chance = max(probability(qa["question"], item.text, item.similarity) for item in top)
                     evidence.append((is_inside, best, chance))

@@ -11,11 +11,13 @@ import transformers as t
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.knowledge.answering import AskOptions, answer, answer_rows, chat_messages, fit_passages, probability
+from lmstudio_app.knowledge.answering import AskOptions, answer, answer_rows
 from lmstudio_app.knowledge.answers import NOT_FOUND
 from lmstudio_app.knowledge.building import BuildRequest, build_knowledge_base
 from lmstudio_app.knowledge.encoder import Encoder
+from lmstudio_app.knowledge.marking import probability
 from lmstudio_app.knowledge.search import KnowledgeBase
+from lmstudio_app.knowledge.writing import chat_messages, fit_passages
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
 from tests.conftest import build_tiny_tokenizer
 
@@ -127,13 +129,16 @@ def test_a_chat_model_writes_and_a_reader_marks_beside_it(
     row = found.to_row()
     assert "start" not in row  # it does not stand so in the file
     check_places(base, row)
+    beside = row["extracted"]
+    assert (base.text(beside["file"]) or "")[beside["start"] : beside["end"]] == beside["answer"]
+    assert 0 <= beside["score"] <= 1
     alone = answer(base, "When do cats hunt?", JobContext(), ALWAYS, chat=chat)
     assert (alone.kind, alone.answer) == ("generated", found.answer)
 
 
 def test_a_chat_model_is_given_as_many_passages_as_it_can_read(base: KnowledgeBase, chat: LoadedModel) -> None:
     found = base.search("cats moon bread", JobContext(), top=4)
-    kept = fit_passages(chat, "Why?", found, 8)
+    kept = fit_passages("Why?", found, 128, 8, lambda text: len(chat.tokenizer(text)["input_ids"]))
     assert 1 <= len(kept) < len(found) == 4
     assert kept == found[: len(kept)]
     system, user = chat_messages("Why?", kept)
