@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 LARGE = 10_000  # bytes from which a file counts as LFS and is redirected
@@ -124,7 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
                 rows.append(row)
         sort = query.get("sort", ["downloads"])[0]
         rows.sort(key=lambda row: row.get(sort) or 0, reverse=True)
-        self._json(rows[: int(query.get("limit", ["1000"])[0])])
+        start, limit = int(query.get("cursor", ["0"])[0]), int(query.get("limit", ["1000"])[0])
+        headers = {}
+        if start + limit < len(rows):  # the hub names the next page by its whole address
+            again = {**query, "cursor": [str(start + limit)]}
+            headers["Link"] = f'<{self.hub.url}/api/models?{urlencode(again, doseq=True)}>; rel="next"'
+        self._json(rows[start : start + limit], headers=headers)
 
     def _row(self, repo_id: str, repository: Repository) -> dict[str, Any]:
         tags = [f"license:{repository.license}"] if repository.license else []

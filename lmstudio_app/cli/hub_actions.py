@@ -10,18 +10,19 @@ import sys
 
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.cli.tables import write_table
-from lmstudio_app.errors import UserError
 from lmstudio_app.files import format_bytes
-from lmstudio_app.models.credentials import (
-    check_token,
-    delete_token,
-    hub_host,
-    require_keyring,
-    save_token,
-    token_state,
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.credentials import delete_token, hub_host, log_in, require_keyring, token_state
+from lmstudio_app.models.hub_search import (
+    LARGEST_PAGE,
+    SORTS,
+    HubQuery,
+    HubResult,
+    fits,
+    needed_memory,
+    search_page,
+    this_machine,
 )
-from lmstudio_app.models.hub_search import SORTS, HubQuery, HubResult, fits, search_models, this_machine
-from lmstudio_app.settings import network_allowed
 
 
 def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,12 +48,21 @@ def add_actions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _search(args: argparse.Namespace) -> int:
-    query = HubQuery(args.text, args.task, args.license, args.sort, int(args.max_parameters), args.limit)
+    limit = min(args.limit, LARGEST_PAGE)
+    query = HubQuery(args.text, args.task, args.license, args.sort, int(args.max_parameters), limit)
     with console_context() as ctx:
-        results = search_models(query, ctx)
+        results = _gathered(query, args.limit, ctx)
     machine = this_machine()
     if args.json:
-        rows = [{**dataclasses.asdict(found), "size": found.size, "fits": fits(found, machine)} for found in results]
+        rows = [
+            {
+                **dataclasses.asdict(found),
+                "size": found.size,
+                "memory": needed_memory(found, machine),
+                "fits": fits(found, machine),
+            }
+            for found in results
+        ]
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
         return 0
     if not results:
@@ -61,6 +71,16 @@ def _search(args: argparse.Namespace) -> int:
     header = ("NAME", "PARAMETERS", "SIZE", "HERE", "DOWNLOADS", "LIKES", "LICENCE", "TASK")
     write_table([header, *(_row(found, fits(found, machine)) for found in results)])
     return 0
+
+
+def _gathered(query: HubQuery, limit: int, ctx: JobContext) -> list[HubResult]:
+    """As many pages as are needed for ``limit`` models."""
+    page = search_page(query, ctx)
+    found = list(page.results)
+    while page.cursor and len(found) < limit:
+        page = search_page(dataclasses.replace(query, cursor=page.cursor), ctx)
+        found += page.results
+    return found[:limit]
 
 
 def _row(found: HubResult, here: str) -> tuple[str, ...]:
@@ -83,13 +103,8 @@ def _login(args: argparse.Namespace) -> int:
         token = getpass.getpass(f"Access token for {hub_host()} (it is not shown): ")
     else:
         token = sys.stdin.readline()
-    name = ""
-    if network_allowed():
-        if not token.strip():
-            raise UserError("No access token came.", "Give one on the terminal or on stdin.")
-        with console_context() as ctx:
-            name = check_token(token.strip(), ctx)
-    save_token(token)
+    with console_context() as ctx:
+        name = log_in(token, ctx)
     state = token_state()
     if args.json:
         sys.stdout.write(json.dumps({**dataclasses.asdict(state), "name": name}) + "\n")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lmstudio_app.cli import hub_actions
+from lmstudio_app.cli import card_actions, hub_actions
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.cli.tables import write_table
 from lmstudio_app.errors import UserError
@@ -19,7 +19,8 @@ from lmstudio_app.models.installed import InstalledModel, list_models
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
 from lmstudio_app.models.references import resolve
 from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code
-from lmstudio_app.models.sources import FetchRequest, fetch_model, fetch_starters
+from lmstudio_app.models.sources import FetchRequest, fetch_model
+from lmstudio_app.models.starter_pack import PACK, fetch_pack
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -76,18 +77,33 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         (delete, "one event a line"),
     ):
         action.add_argument("--json", action="store_true", help=f"{text} on stdout")
+    card_actions.add_actions(actions)
     hub_actions.add_actions(actions)
 
 
 def _list(args: argparse.Namespace) -> int:
     models = list_models()
+    local = list_local()
     if args.json:
-        rows: list[dict[str, Any]] = [{**dataclasses.asdict(model), "folder": str(model.folder)} for model in models]
+        here = {item.folder: item for item in local if item.kind == "model"}
+        rows: list[dict[str, Any]] = [
+            {
+                **dataclasses.asdict(model),
+                "kind": "model",
+                "used": here[model.folder].used if model.folder in here else 0.0,
+                "folder": str(model.folder),
+            }
+            for model in models
+        ]
+        rows += [
+            {**dataclasses.asdict(item), "present": item.kind == "conversion", "folder": str(item.folder)}
+            for item in local
+            if item.kind != "model"
+        ]
         sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
         return 0
     header = ("NAME", "SIZE", "STATE", "LICENCE", "TITLE")
     write_table([header, *(_row(model) for model in models)])
-    local = list_local()
     others = [item for item in local if item.kind != "model"]
     if others:
         sys.stdout.write("\nKept in the cache, and made or fetched again when needed:\n")
@@ -97,14 +113,15 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _row(model: InstalledModel) -> tuple[str, ...]:
-    state = "on disk" if model.present else "not here"
+    here = "with the app" if model.bundled else "on disk"
+    state = here if model.present else "not here"
     return model.reference, format_bytes(model.size), state, model.license or "unknown", model.title
 
 
 def _fetch(args: argparse.Namespace) -> int:
     with console_context(json=args.json) as ctx:
-        if args.name == "starter" and args.file is None:
-            folders = fetch_starters(None, ctx)
+        if args.name == PACK and args.file is None:
+            folders = fetch_pack(None, ctx)
         else:
             folders = [fetch_model(FetchRequest(args.name, args.file, tuple(args.weights)), ctx)]
     if not args.json:

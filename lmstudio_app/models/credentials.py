@@ -16,6 +16,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.hub_client import endpoint, explain, hub_api, require_network
 from lmstudio_app.models.transfer import Line, call_beside
+from lmstudio_app.settings import network_allowed
 
 SERVICE = "lmstudio-app"
 _VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
@@ -52,6 +53,30 @@ def find_token() -> str | None:
     if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
         return None
     return _from_keyring() or get_token()
+
+
+def read_token_state(_: None, ctx: JobContext) -> TokenState:
+    """:func:`token_state` as a job."""
+    return token_state()
+
+
+def log_in(token: str, ctx: JobContext) -> str:
+    """Check the token with the hub and put it into the keyring (a job); returns the account's name.
+
+    Where the network is switched off it is kept unchecked, and the name is empty. Raises as :func:`check_token` and
+    :func:`save_token`; then nothing is kept.
+    """
+    require_keyring()
+    if not token.strip():
+        raise UserError("No access token came.", "Give one.")
+    name = check_token(token.strip(), ctx) if network_allowed() else ""
+    save_token(token)
+    return name
+
+
+def log_out(_: None, ctx: JobContext) -> bool:
+    """:func:`delete_token` as a job."""
+    return delete_token()
 
 
 def token_state() -> TokenState:
@@ -107,7 +132,7 @@ def check_token(token: str | None, ctx: JobContext) -> str:
         if sent is None:
             raise UserError(
                 "There is no access token for {host}.",
-                "Give one with `lmstudio-app models login`, or in the variable HF_TOKEN.",
+                "Give one on the Model page, with `lmstudio-app models login`, or in the variable HF_TOKEN.",
                 host=hub_host(),
             )
         try:
@@ -116,7 +141,7 @@ def check_token(token: str | None, ctx: JobContext) -> str:
             if getattr(getattr(error, "response", None), "status_code", None) == 401:
                 raise UserError(
                     "{host} does not accept the access token.",
-                    "Make a new one at {page} and give it with `lmstudio-app models login`.",
+                    "Make a new one at {page} and give that.",
                     host=hub_host(),
                     page=f"{endpoint()}/settings/tokens",
                 ) from None

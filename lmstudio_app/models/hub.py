@@ -17,6 +17,7 @@ from typing import Any
 from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.adapters import ADAPTER_WEIGHTS
+from lmstudio_app.models.begun import note_begun
 from lmstudio_app.models.conversion import ADAPTER_CONFIG
 from lmstudio_app.models.credentials import find_token
 from lmstudio_app.models.hub_client import endpoint, explain, hub_api, hub_headers, is_of_the_disk, patiently, timeout
@@ -46,6 +47,7 @@ SMALL_FILES = frozenset(
 )
 _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _PASSING = (500, 502, 504)  # answers of a server that may do better the next time
+CHECKED = "All {count} files are here, each with the checksum that the hub states"
 RETRIES = 5  # in a row without a single new byte
 PIECE = 1 << 20  # bytes, when a file on disk is hashed
 
@@ -68,6 +70,7 @@ class HubPlan:
     commit: str
     license: str
     files: tuple[HubFile, ...]
+    weights: tuple[str, ...] = ()  # those that were asked for by name
 
     @property
     def size(self) -> int:
@@ -87,6 +90,10 @@ def choose_files(repo_id: str, files: Iterable[HubFile], wanted: Sequence[str] =
     has_code = [name for name in top if name.endswith(".py")]  # to be read; it runs only when it is allowed
     small = sorted((SMALL_FILES & top.keys()) | set(has_code))
     return tuple(everything[name] for name in [*(name for name in small if name not in weights), *weights])
+
+
+def is_shard(name: str) -> bool:
+    return _SHARD.fullmatch(name) is not None
 
 
 def _wanted(repo_id: str, files: Mapping[str, HubFile], wanted: Sequence[str]) -> list[str]:
@@ -110,7 +117,7 @@ def _weights(repo_id: str, top: Mapping[str, HubFile]) -> list[str]:
         if SINGLE_NAME in top:
             return [SINGLE_NAME]
         if INDEX_NAME in top:
-            return [INDEX_NAME, *sorted(name for name in top if _SHARD.fullmatch(name))]
+            return [INDEX_NAME, *sorted(filter(is_shard, top))]
         pickles = sorted(name for name in top if is_weights_pickle(name))
         if pickles and not ggufs:
             return pickles
@@ -136,7 +143,8 @@ def _weights(repo_id: str, top: Mapping[str, HubFile]) -> list[str]:
 def plan_download(repo_id: str, revision: str, ctx: JobContext, wanted: Sequence[str] = ()) -> HubPlan:
     """Ask the hub what the repository holds. Raises :class:`SourceError`, :class:`Cancelled`."""
     info = ask_about(repo_id, revision, ctx)
-    return HubPlan(repo_id, info.sha or revision, license_of(info), choose_files(repo_id, files_of(info), wanted))
+    files = choose_files(repo_id, files_of(info), wanted)
+    return HubPlan(repo_id, info.sha or revision, license_of(info), files, tuple(wanted))
 
 
 def ask_about(repo_id: str, revision: str, ctx: JobContext) -> Any:
@@ -190,6 +198,7 @@ def download(plan: HubPlan, folder: Path, ctx: JobContext) -> None:
     is checked against the hub's SHA-256 (or git's SHA-1). Raises :class:`SourceError`, :class:`Cancelled`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    note_begun(folder.parent, plan.repo_id, plan.weights, plan.size)
     meter = ctx.meter(plan.size, "B")
 
     def _work(line: Line) -> None:
@@ -209,6 +218,7 @@ def download(plan: HubPlan, folder: Path, ctx: JobContext) -> None:
             raise
         raise explain(error, plan.repo_id) from error
     meter.update(plan.size)
+    ctx.status(CHECKED, count=len(plan.files))
 
 
 def _size(path: Path) -> int:
@@ -308,5 +318,5 @@ def discard_other_commits(folder: Path, commit: str) -> None:
     """Partial downloads of older commits are of no more use."""
     if folder.is_dir():
         for child in folder.iterdir():
-            if child.name != commit:
+            if child.is_dir() and child.name != commit:
                 shutil.rmtree(child, ignore_errors=True)

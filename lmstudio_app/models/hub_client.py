@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LIBRARY: dict[str, Any] = {"library_name": "lmstudio-app", "library_version": __version__}
+TOKEN = "token"  # what an error's parameter ``needs`` says where an access token may help
 LONGEST_WAIT = 60.0  # seconds that a busy hub may ask for before the user is asked instead
 _PATIENCE = 3  # such waits in a row
 
@@ -128,27 +129,36 @@ def _explain_answer(error: HfHubHTTPError, repo_id: str) -> SourceError:
     if isinstance(error, GatedRepoError):
         return SourceError(
             "{repo} is gated: its authors give it only to those who have accepted their terms.",
-            "Accept the terms at {page}, then log in with an access token: `lmstudio-app models login`.",
+            "Accept the terms at {page}, then log in with an access token (on the Model page, or by "
+            "`lmstudio-app models login`).",
             repo=repo_id,
             page=page,
+            needs=TOKEN,
         )
     if status == 401 and "Authorization" in error.response.request.headers:
         return SourceError(
             "The hub does not accept the access token, or {repo} does not exist.",
-            "Check the name; else make a new token and give it to `lmstudio-app models login` (or set HF_TOKEN anew).",
+            "Check the name; else make a new token and give it on the Model page or to `lmstudio-app models login` (or "
+            "set HF_TOKEN anew).",
             repo=repo_id,
+            needs=TOKEN,
         )
     if status == 401:
         return SourceError(
             "The hub does not give out {repo} to somebody unknown: it is private, or does not exist.",
-            "Check the name; for a private model log in with an access token: `lmstudio-app models login`.",
+            "Check the name; for a private model log in with an access token (on the Model page, or by "
+            "`lmstudio-app models login`).",
             repo=repo_id,
+            needs=TOKEN,
         )
     if status == 403:
         return SourceError(
             "The hub does not give out {repo} to this account.",
-            "Ask its owners for access, or log in with a token that may read it: `lmstudio-app models login`.",
+            "Ask its owners for access, or log in with a token that may read it (on the Model page, or by "
+            "`lmstudio-app models login`).",
             repo=repo_id,
+            page=page,
+            needs=TOKEN,
         )
     if isinstance(error, EntryNotFoundError | RevisionNotFoundError):
         return SourceError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 
@@ -24,6 +25,7 @@ _EXPAND = (
 )  # fmt: skip
 # bytes a parameter takes, by the type that safetensors' header states
 _WIDTHS = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
+LARGEST_PAGE = 100  # models
 _CARD_BYTES = 1_000_000
 WORKING_SHARE = 0.2  # of the weights, for what a model computes with: activations, keys and values, a batch
 ROOMY_SHARE = 0.7  # of the free memory that a model may take without other programs feeling it
@@ -38,7 +40,8 @@ class HubQuery:
     license: str = option("", "Licence", "The hub's name of a licence, such as apache-2.0 or mit.", basic=True)
     sort: str = option("downloads", "Order", "The most of this comes first.", choices=SORTS)
     max_parameters: int = option(0, "Largest size", "Only models with at most this many parameters.", minimum=0)
-    limit: int = option(30, "Results", "How many models are listed at most.", minimum=1, maximum=100)
+    limit: int = option(30, "Results", "How many models are listed at most.", minimum=1, maximum=LARGEST_PAGE)
+    cursor: str = option("", "Page", "Where the page begins: what the page before it has given.")
 
     def __post_init__(self) -> None:
         check_options(self, "search")
@@ -68,6 +71,14 @@ class HubResult:
     def size(self) -> int:
         """Bytes of the weights as safetensors; 0 when unknown."""
         return sum(count * _WIDTHS.get(name, 1) for name, count in self.types)
+
+
+@dataclass(frozen=True)
+class HubPage:
+    """Some of the models that were found. ``cursor``: for the query of the next page; empty on the last one."""
+
+    results: tuple[HubResult, ...]
+    cursor: str
 
 
 @dataclass(frozen=True)
@@ -107,32 +118,46 @@ def this_machine() -> Machine:
 def fits(result: HubResult, machine: Machine) -> str:
     """Can this machine run the model? ``fits``, ``tight``, ``too large``, or ``unknown`` where the hub states no size.
 
-    The app loads every weight in one type, so the memory needed is parameters × bytes a parameter (4 on a CPU, 2 on a
-    graphics card with bfloat16) and a fifth more to compute with. Up to 70 % of the free memory fits, up to all of it
-    is tight. To train all weights takes about four times as much (gradients and two moments of Adam).
+    Up to 70 % of the free memory fits, up to all of it is tight. To train all weights takes about four times as much
+    (gradients and two moments of Adam).
     """
-    if not result.parameters:
+    needed = needed_memory(result, machine)
+    if not needed:
         return "unknown"
-    needed = result.parameters * machine.bytes_per_parameter * (1 + WORKING_SHARE)
     if needed <= ROOMY_SHARE * machine.free:
         return "fits"
     return "tight" if needed <= machine.free else "too large"
 
 
+def needed_memory(result: HubResult, machine: Machine) -> int:
+    """Bytes that the model takes in memory; 0 when its size is unknown.
+
+    The app loads every weight in one type, so they are parameters × bytes a parameter (4 on a CPU, 2 on a graphics card
+    with bfloat16) and a fifth more to compute with.
+    """
+    return round(result.parameters * machine.bytes_per_parameter * (1 + WORKING_SHARE))
+
+
 def search_models(query: HubQuery, ctx: JobContext) -> list[HubResult]:
+    """The models of one page (a job). Raises as :func:`search_page`."""
+    return list(search_page(query, ctx).results)
+
+
+def search_page(query: HubQuery, ctx: JobContext) -> HubPage:
     """Ask the hub for models (a job). Raises :class:`UserError` without a network, :class:`Cancelled` at once.
 
     The request is that of ``HfApi.list_models``, which has no timeout, tries again for half a minute, and would send
-    the token along to wherever the hub's answer names a next page.
+    the token along to wherever the hub's answer names a next page. Of that address only the cursor is taken here.
     """
     require_network()
     ctx.status("Asking the hub for models")
 
-    def _ask(line: Line) -> list[HubResult]:
+    def _ask(line: Line) -> HubPage:
         token = find_token()
-        found = patiently(line, lambda: [_result(row) for row in _rows(query, token)])
+        rows, cursor = patiently(line, lambda: _rows(query, token))
         # not every mirror knows the limit
-        return [result for result in found if not 0 < query.max_parameters < result.parameters]
+        found = [result for result in map(_result, rows) if not 0 < query.max_parameters < result.parameters]
+        return HubPage(tuple(found), cursor)
 
     return _asked(_ask, query.text or query.task or "…", ctx)
 
@@ -164,7 +189,8 @@ def _asked(ask: Callable[[Line], T], about: str, ctx: JobContext) -> T:
         raise explain(error, about) from error
 
 
-def _rows(query: HubQuery, token: str | None) -> list[dict[str, Any]]:
+def _rows(query: HubQuery, token: str | None) -> tuple[list[dict[str, Any]], str]:
+    """What the hub says of each model, and the cursor of the next page."""
     from huggingface_hub import get_session
     from huggingface_hub.utils._http import hf_raise_for_status
 
@@ -177,12 +203,15 @@ def _rows(query: HubQuery, token: str | None) -> list[dict[str, Any]]:
         values["filter"] = [f"license:{query.license.lower()}"]
     if query.max_parameters:
         values["num_parameters"] = f"max:{_short(query.max_parameters)}"
+    if query.cursor:
+        values["cursor"] = query.cursor
     response = get_session().get(
         f"{endpoint()}/api/models", params=values, headers=hub_headers(token), timeout=timeout()
     )
     hf_raise_for_status(response)
     rows = [row for row in response.json() if isinstance(row, dict)]
-    return rows[: query.limit]
+    following = urlsplit(str(response.links.get("next", {}).get("url", "")))
+    return rows[: query.limit], parse_qs(following.query).get("cursor", [""])[0]
 
 
 def _short(count: int) -> str:

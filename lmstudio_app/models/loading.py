@@ -20,6 +20,7 @@ from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.references import resolve
 from lmstudio_app.models.remote_code import require_allowed
 from lmstudio_app.models.tokenizer_files import agree_on_padding, check_vocabulary, load_tokenizer
+from lmstudio_app.models.usage import note_use
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ class LoadRequest:
     ``head``: ``auto`` (what the checkpoint states), ``base`` (no head), or a key of :data:`AUTO_CLASSES`.
     ``labels``: names for a classification head, in id order; a head of another size is made anew.
     ``precision``: ``bf16`` casts the weights, which is for inference only; ``auto`` is float32 on a CPU.
-    ``code``: the digest of the program code that this model may run, where it is not allowed in the settings (see
+    ``code``: the digest of the program code that this model may run, where it is not allowed on this computer (see
     :mod:`lmstudio_app.models.remote_code`).
     """
 
@@ -119,6 +120,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
     """
     folder = resolve(request.reference, ctx)
     card = read_card(folder, request.reference)
+    note_use(folder)
     name = card.title or folder.name
     if not is_loaded("models"):
         ctx.status("Loading the libraries")

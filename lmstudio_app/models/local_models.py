@@ -10,17 +10,21 @@ from pathlib import Path
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import format_bytes
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.begun import downloads_folder, list_begun
+from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.models.conversion import conversions_folder
 from lmstudio_app.models.installed import list_models
 from lmstudio_app.models.provenance import read_provenance
-from lmstudio_app.models.sources import WHEEL, only_one
-from lmstudio_app.settings import cache_folder, models_folder
+from lmstudio_app.models.sources import only_one
+from lmstudio_app.models.usage import last_used
+from lmstudio_app.settings import models_folder
 
 
 @dataclass(frozen=True)
 class LocalItem:
     """One folder of the app's own. ``kind``: ``model``, ``conversion`` (safetensors made of a file elsewhere), or
-    ``download`` (what an interrupted one has left). ``size`` in bytes.
+    ``download`` (what an interrupted one has left). ``size`` in bytes; of a download ``total`` is to come in the end
+    (0: not known). ``used``: when it was loaded last, in seconds since the epoch (0: never).
     """
 
     kind: str
@@ -28,6 +32,9 @@ class LocalItem:
     title: str
     folder: Path
     size: int
+    used: float = 0.0
+    total: int = 0
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,9 @@ class DeleteRequest:
 def list_local() -> list[LocalItem]:
     """Models, conversions and begun downloads, each kind by name. Costs some milliseconds; call it in a job."""
     models = [
-        LocalItem("model", model.reference, model.title, model.folder, _size(model.folder))
+        LocalItem("model", model.reference, model.title, model.folder, _size(model.folder), last_used(model.folder))
         for model in list_models()
-        if model.present
+        if model.present and not model.bundled
     ]
     return [*models, *_conversions(), *_downloads()]
 
@@ -52,13 +59,15 @@ def _conversions() -> Iterator[LocalItem]:
     for folder in _folders(conversions_folder()):
         known = read_provenance(folder)
         reference = str(known.get("reference") or folder)
-        yield LocalItem("conversion", reference, str(known.get("title") or folder.name), folder, _size(folder))
+        title = str(known.get("title") or folder.name)
+        yield LocalItem("conversion", reference, title, folder, _size(folder), last_used(folder))
 
 
 def _downloads() -> Iterator[LocalItem]:
-    for folder in _folders(cache_folder() / "downloads"):
-        if not folder.name.startswith(WHEEL):  # those are gone with the end of pip, or the next time
-            yield LocalItem("download", folder.name.replace("--", "/", 1), folder.name, folder, _size(folder))
+    for begun in list_begun():
+        yield LocalItem(
+            "download", begun.reference, begun.folder.name, begun.folder, begun.size, 0.0, begun.total, begun.weights
+        )
 
 
 def _folders(root: Path) -> list[Path]:
@@ -73,23 +82,24 @@ def delete_local(request: DeleteRequest, ctx: JobContext) -> int:
     """Move what has this reference to the trash, or delete it (a job); returns the bytes that are free then.
 
     A file or folder that is not the app's own is never touched, its conversion is. Raises :class:`UserError` for a
-    reference that nothing has, for a model that is being fetched, and where there is no trash.
+    reference that nothing has, for a model that comes with the app or is being fetched, and where there is no trash.
     """
-    found = [
-        item for item in list_local() if request.reference in (item.reference, str(item.folder)) and _is_ours(item)
-    ]
+    entry = load_catalog().get(request.reference)
+    if entry is not None and entry.bundled is not None:
+        raise UserError(
+            "{name} is a part of the app, and is deleted with it.",
+            "There is nothing to free: it lies among the app's own files.",
+            name=request.reference,
+        )
+    found = [item for item in list_local() if request.reference in (item.reference, str(item.folder)) and is_ours(item)]
     if not found:
         raise UserError(
             "No model {name} takes up room here.",
             "`lmstudio-app models list` shows what does. Folders elsewhere are yours to delete.",
             name=request.reference,
         )
-    needing = [
-        model.reference
-        for model in list_models()
-        if model.present and read_provenance(model.folder).get("base_model") == request.reference
-    ]
-    if needing:
+    needing = needed_by(request.reference)
+    if needing and any(item.kind == "model" for item in found):
         ctx.warn("These need it, and cannot be loaded without: {names}", names=", ".join(needing))
     for item in found:
         with only_one(item.folder.name):
@@ -98,10 +108,18 @@ def delete_local(request: DeleteRequest, ctx: JobContext) -> int:
     return sum(item.size for item in found)
 
 
-def _is_ours(item: LocalItem) -> bool:
-    return any(
-        item.folder.parent == root for root in (models_folder(), conversions_folder(), cache_folder() / "downloads")
-    )
+def needed_by(reference: str) -> list[str]:
+    """The models on this disk that are adapters of this one, and cannot be loaded without it."""
+    return [
+        model.reference
+        for model in list_models()
+        if model.present and read_provenance(model.folder).get("base_model") == reference
+    ]
+
+
+def is_ours(item: LocalItem) -> bool:
+    """Does it lie in a folder of the app's own? A model that the application brings along does not."""
+    return any(item.folder.parent == root for root in (models_folder(), conversions_folder(), downloads_folder()))
 
 
 def _remove(item: LocalItem, *, for_good: bool) -> None:

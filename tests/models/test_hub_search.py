@@ -12,12 +12,14 @@ from lmstudio_app.models.hub_search import (
     HubResult,
     Machine,
     fits,
+    needed_memory,
     read_details,
     search_models,
+    search_page,
     this_machine,
 )
 from lmstudio_app.settings import Settings
-from tests.hub_server import HubServer, Repository
+from tests.hub_server import HubServer, Repository, serve_hub
 from tests.models.conftest import Recorder
 
 
@@ -76,6 +78,31 @@ def test_filters_order_and_limit(filled: HubServer, recorder: Recorder) -> None:
     assert search_models(HubQuery("nothing like it"), recorder.ctx) == []
 
 
+def test_page_after_page(filled: HubServer, recorder: Recorder, capfd: pytest.CaptureFixture[str]) -> None:
+    first = search_page(HubQuery(limit=3), recorder.ctx)
+    assert names(list(first.results)) == ["org/large-chat", "org/translator", "org/small-chat"]
+    second = search_page(HubQuery(limit=3, cursor=first.cursor), recorder.ctx)
+    assert (names(list(second.results)), second.cursor) == (["org/quantised"], "")
+    for number in range(120):
+        filled.repositories[f"many/m{number}"] = Repository({}, facts={"downloads": 10 - number})
+    assert main(["models", "search", "m", "--limit", "110", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out)
+    assert len({row["repo_id"] for row in rows}) == 110
+
+
+def test_the_token_does_not_follow_the_address_of_the_next_page(
+    filled: HubServer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    with serve_hub() as other:
+        filled.url, here = other.url, filled.url  # what the answer names as the next page
+        page = search_page(HubQuery(limit=1), recorder.ctx)
+        search_page(HubQuery(limit=1, cursor=page.cursor), recorder.ctx)
+        filled.url = here
+        assert other.requests == []
+    assert len(filled.requests) == 2
+
+
 def test_a_private_model_is_found_with_the_token(
     filled: HubServer, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +125,7 @@ def test_a_private_model_is_found_with_the_token(
 def test_what_fits_this_machine(parameters: int, free: int, width: int, expected: str) -> None:
     result = HubResult("a/b", "", "", 0, 0, "", False, "", "", (), parameters, ())
     assert fits(result, Machine(free, width)) == expected
+    assert needed_memory(result, Machine(free, width)) == pytest.approx(1.2 * width * parameters)
 
 
 def test_this_machine_has_memory() -> None:

@@ -3,6 +3,7 @@ import json
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from lmstudio_app.cli import main
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.conversion import conversions_folder
+from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
 from lmstudio_app.models.names import install_folder
 from lmstudio_app.models.provenance import write_provenance
-from lmstudio_app.models.sources import only_one
+from lmstudio_app.models.sources import FetchRequest, fetch_model, only_one
 from lmstudio_app.settings import cache_folder
+from tests.hub_server import HubServer
 from tests.models.conftest import Recorder
 
 
@@ -37,6 +40,33 @@ def test_what_takes_up_room() -> None:
     assert found["download"].size == 1000
     folder = install_folder("org/model")
     assert found["model"].size == sum(path.stat().st_size for path in folder.iterdir())
+
+
+@pytest.mark.usefixtures("kept")
+def test_when_a_model_was_used_last(tiny_encoder: Path, recorder: Recorder) -> None:
+    before = time.time()
+    load_model(LoadRequest("org/model", device="cpu"), recorder.ctx)
+    load_model(LoadRequest(str(tiny_encoder), device="cpu"), recorder.ctx)
+    used = {item.reference: item.used for item in list_local()}
+    assert before - 2 < used["org/model"] <= time.time()
+    assert used["/elsewhere/other.gguf"] == 0.0
+    assert not (tiny_encoder / ".last-used").exists()
+
+
+def test_a_begun_download_knows_what_it_is_to_become(
+    hub: HubServer, tiny_encoder: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    repository = hub.add("tests/tiny", tiny_encoder)
+    repository.files["other.safetensors"] = repository.files.pop("model.safetensors")
+    hub.corrupt = True
+    with pytest.raises(UserError, match="arrived damaged"):
+        fetch_model(FetchRequest("tests/tiny", weights=("other.safetensors",)), recorder.ctx)
+    (item,) = list_local()
+    assert (item.kind, item.reference, item.weights) == ("download", "tests/tiny", ("other.safetensors",))
+    assert 0 < item.size < item.total == sum(map(len, repository.files.values()))
+    (item.folder / "download.json").write_text("{")
+    (item,) = list_local()
+    assert (item.reference, item.weights, item.total) == ("tests/tiny", (), 0)
 
 
 @pytest.mark.usefixtures("kept")
@@ -94,8 +124,11 @@ def test_the_commands(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert "conversion" in out
     assert "On this disk: " in out
     assert main(["models", "list", "--json"]) == 0
-    (row,) = (row for row in json.loads(capfd.readouterr().out) if row["reference"] == "org/model")
-    assert row["size"] > 10_000
+    rows = {row["reference"]: row for row in json.loads(capfd.readouterr().out)}
+    assert rows["org/model"]["size"] > 10_000
+    assert (rows["org/model"]["kind"], rows["org/model"]["used"]) == ("model", 0.0)
+    assert (rows["org/part"]["kind"], rows["org/part"]["size"]) == ("download", 1000)
+    assert rows["/elsewhere/other.gguf"]["kind"] == "conversion"
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["models", "delete", "org/model", "--for-good"]) == 2
     assert "would be gone for good. Say so with --yes." in capfd.readouterr().err

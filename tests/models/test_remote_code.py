@@ -8,7 +8,7 @@ import torch
 from lmstudio_app.cli import main
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.loading import LoadRequest, load_model
-from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code
+from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code, read_code
 from tests.models.conftest import Recorder
 from tests.models.test_card import edit_config
 
@@ -83,6 +83,19 @@ def test_changed_code_is_asked_for_again(with_code: Path, recorder: Recorder) ->
     forbid_code(code)
     assert not is_allowed(code)
     refused(with_code, recorder)
+
+
+def test_the_files_can_be_read_before(with_code: Path, app_home: Path) -> None:
+    code = own_code(with_code)
+    assert code is not None
+    (with_code / "modeling_mine.py").write_bytes(b"\xff" + b"x" * 300_000)
+    shown = dict(read_code(own_code(with_code) or code))
+    assert shown["configuration_mine.py"] == CONFIGURATION
+    assert len(shown["modeling_mine.py"]) < 201_000
+    assert shown["modeling_mine.py"].endswith("# … 300.0 kB in all")
+    allow_code(code, "mine")
+    (app_home / "allowed_code.json").write_text("broken")
+    assert not is_allowed(code)
 
 
 def test_a_known_family_runs_no_code(with_code: Path, tmp_path: Path, recorder: Recorder) -> None:
