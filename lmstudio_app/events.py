@@ -89,6 +89,16 @@ class TextChunk(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RowPredicted(Event):
+    """What a model made of one row of a file: ``number`` counts from 0."""
+
+    kind: ClassVar[str] = "row"
+    number: int
+    inputs: dict[str, Any]
+    output: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialEnded(Event):
     """One training of a sweep: what was set (recipe keys), what it came to (None: it failed), and its run folder."""
 
@@ -120,7 +130,18 @@ class Failed(Event):
 
 EVENT_TYPES: dict[str, type[Event]] = {
     cls.kind: cls
-    for cls in (Status, Progress, StepLogged, Evaluated, CheckpointSaved, TextChunk, TrialEnded, Finished, Failed)
+    for cls in (
+        Status,
+        Progress,
+        StepLogged,
+        Evaluated,
+        CheckpointSaved,
+        TextChunk,
+        RowPredicted,
+        TrialEnded,
+        Finished,
+        Failed,
+    )
 }
 
 _SURROGATES = re.compile("[\ud800-\udfff]")

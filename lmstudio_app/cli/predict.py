@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
 import textwrap
 import typing
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.devices import DEVICES, PRECISIONS
-from lmstudio_app.errors import UserError
-from lmstudio_app.files import atomic_path
-from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks import PREDICTIONS, Prediction, find_prediction
 from lmstudio_app.tasks.outputs import Answer, Candidates, Label, Text
-from lmstudio_app.tasks.streaming import BadRow
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,13 +29,32 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         command.add_argument(
             "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
         )
-        command.add_argument("--input", required=True, type=Path, metavar="IN.jsonl")
-        command.add_argument("--output", required=True, type=Path, metavar="OUT.jsonl")
+        command.add_argument(
+            "--input", required=True, type=Path, metavar="IN.jsonl", help="or a table, such as CSV"
+        )
+        command.add_argument(
+            "--output",
+            required=True,
+            type=Path,
+            metavar="OUT.jsonl",
+            help="or OUT.csv, with the inputs beside; an interrupted one is continued",
+        )
         command.add_argument("--device", default="auto", choices=DEVICES)
         command.add_argument("--precision", default="auto", choices=PRECISIONS)
+        command.add_argument(
+            "--columns", nargs="+", default=[], type=_column, metavar="INPUT=COLUMN",
+            help="of a table (CSV, TSV, Parquet, …): the column of each input; default: those that look like it",
+        )  # fmt: skip
         add_options(command, prediction.options)
         command.add_argument("--json", action="store_true", help="one event a line on stdout")
         command.set_defaults(run=run)
+
+
+def _column(text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not INPUT=COLUMN")
+    return name, column
 
 
 # what a line of the output holds, by the type of the prediction's output
@@ -92,90 +104,18 @@ def read_options(args: argparse.Namespace, options: type) -> Any:
     return options(**{field.name: getattr(args, field.name) for field in dataclasses.fields(options)})
 
 
-@dataclass(frozen=True)
-class PredictRequest:
-    """Rows of ``input`` through ``model`` into ``output`` (both JSON Lines); ``options`` are the prediction's own."""
-
-    prediction: str
-    model: str
-    input: Path
-    output: Path
-    device: str = "auto"
-    precision: str = "auto"
-    options: Any = None
-
-
 def run(args: argparse.Namespace) -> int:
-    options = read_options(args, find_prediction(args.prediction).options)
-    request = PredictRequest(args.prediction, args.model, args.input, args.output, args.device, args.precision, options)
-    with console_context(json=args.json) as ctx:
-        rows = predict_file(request, ctx)
-    if not args.json:
-        sys.stderr.write(f"{rows} rows written to {request.output}\n")
-    return 0
-
-
-def predict_file(request: PredictRequest, ctx: JobContext) -> int:
-    """The job: predict every row of the input; the output appears whole at the end. Returns the number of rows.
-
-    Raises :class:`UserError` for a row that is none (naming the line), for a model without the head that it takes, and
-    as loading a model does.
-    """
     from lmstudio_app.models.loading import LoadRequest, load_model
+    from lmstudio_app.playground.files import FileRequest, predict_file
+    from lmstudio_app.playground.rows import count_rows
 
-    prediction = find_prediction(request.prediction)
-    options = prediction.options() if request.options is None else request.options
-    total = sum(1 for _ in read_rows(request.input))
-    loaded = load_model(LoadRequest(request.model, device=request.device, precision=request.precision), ctx)
-    meter = ctx.meter(total, "rows")
-    done = 0
-    with (
-        atomic_path(request.output) as temporary,
-        temporary.open("w", encoding="utf-8", newline="\n") as file,
-    ):
-        try:
-            for output in prediction.predict(loaded, read_rows(request.input), ctx, options):
-                file.write(json.dumps(output.to_row(), ensure_ascii=False) + "\n")
-                done += 1
-                meter.update(done)
-        except BadRow as error:
-            if not isinstance(error.row, _Row):
-                raise
-            raise UserError(
-                "Line {number} of {path}: {sentence}", "{advice}",
-                number=error.row.line, path=str(request.input), sentence=error.message, advice=error.remedy,
-            ) from error  # fmt: skip
-    return done
-
-
-class _Row(dict[str, Any]):
-    """A row that knows its line."""
-
-    line = 0
-
-
-def read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON Lines file. Raises :class:`UserError` naming the line that is none."""
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    row = None
-                if not isinstance(row, dict):
-                    raise UserError(
-                        "Line {number} of {path} is no JSON object.",
-                        'Write one object a line, for example {{"text": "A fine film."}}.',
-                        number=number,
-                        path=str(path),
-                    )
-                known = _Row(row)
-                known.line = number
-                yield known
-    except FileNotFoundError:
-        raise UserError("There is no file {path}.", "Check the path.", path=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise UserError("{path} is not in UTF-8.", "Save it as UTF-8.", path=str(path)) from error
+    prediction = find_prediction(args.prediction)
+    options = read_options(args, prediction.options)
+    request = FileRequest(prediction, args.input, args.output, options, dict(args.columns))
+    with console_context(json=args.json) as ctx:
+        count_rows(args.input, ctx)  # a file that cannot be read is told before a model is loaded
+        loaded = load_model(LoadRequest(args.model, device=args.device, precision=args.precision), ctx)
+        report = predict_file(request, loaded, ctx)
+    if not args.json:
+        sys.stderr.write(f"{report.rows} rows written to {report.output}\n")
+    return 0

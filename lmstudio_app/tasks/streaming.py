@@ -19,6 +19,15 @@ R = TypeVar("R")
 READ_AHEAD = 16  # batches
 
 
+class Row(dict[str, Any]):
+    """A row that knows where it stands: its line in the file, and how many rows came before it."""
+
+    def __init__(self, values: Mapping[str, Any], *, line: int, number: int) -> None:
+        super().__init__(values)
+        self.line = line
+        self.number = number
+
+
 class BadRow(UserError):
     """A row that no prediction can be made for. ``row`` is the very mapping that came in, so that whoever read it can
     say where it stands; the sentence shows its beginning.
