@@ -164,7 +164,9 @@ class _Dress:
         base = palette.base().color()
         self._tint = theme.blend(palette.text().color(), base, 0.09)
         self._code = QTextCharFormat()
-        self._code.setFont(code_font(font), QTextCharFormat.FontPropertiesInheritanceBehavior.FontPropertiesSpecifiedOnly)
+        self._code.setFont(
+            code_font(font), QTextCharFormat.FontPropertiesInheritanceBehavior.FontPropertiesSpecifiedOnly
+        )
         self._code.setBackground(self._tint)
         self._link = QTextCharFormat()
         self._link.setForeground(palette.link())
@@ -203,8 +205,10 @@ class _Dress:
         if quoted:
             style.setLeftMargin(quoted * self._line)
             style.setRightMargin(0.0)
-        if not block.text() and previous is not None and not style.hasProperty(
-            QTextFormat.Property.BlockTrailingHorizontalRulerWidth
+        if (
+            not block.text()
+            and previous is not None
+            and not style.hasProperty(QTextFormat.Property.BlockTrailingHorizontalRulerWidth)
         ):
             cursor.setBlockFormat(style)
             return

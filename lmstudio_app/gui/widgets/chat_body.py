@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
@@ -18,10 +18,8 @@ from PySide6.QtGui import (
     QTextCharFormat,
     QTextCursor,
     QTextOption,
-    QWheelEvent,
 )
-from PySide6.QtWidgets import QApplication, QFrame, QLabel, QTextBrowser, QTextEdit, QToolButton, QWidget
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtWidgets import QApplication, QFrame, QLabel, QTextEdit, QToolButton, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.job_runner import JobRunner

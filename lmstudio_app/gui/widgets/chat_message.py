@@ -198,7 +198,10 @@ class MessageView(QWidget):
         if self.editor is not None:
             lines = self.editor.document().size().height()  # in lines, since it is a plain text
             height = int(min(lines, 12) * self.editor.fontMetrics().lineSpacing()) + theme.em(self, 0.8)
-            return [(self.editor, max(height, theme.em(self, 3.6))), (self._edit_bar, self._edit_bar.sizeHint().height())]
+            return [
+                (self.editor, max(height, theme.em(self, 3.6))),
+                (self._edit_bar, self._edit_bar.sizeHint().height()),
+            ]
         if self.tokens is not None:
             return [(self.tokens, self.tokens.height_for(width))]
         return [(self.body, self.body.arrange(width))]

@@ -67,9 +67,7 @@ class CandidatePopup(QFrame):
         """``below`` and ``above`` are places of the parent where it may stand."""
         self._timer.stop()
         self.title.setText(
-            self.tr("“{token}” had {share}").format(
-                token=token_label(piece.text), share=share_text(piece.probability)
-            )
+            self.tr("“{token}” had {share}").format(token=token_label(piece.text), share=share_text(piece.probability))
         )
         self.list.set_candidates(piece.candidates, token_label)
         row = next((n for n, item in enumerate(piece.candidates) if item.id == piece.id), -1)
