@@ -1,7 +1,7 @@
 """Markdown as a chat model writes it: cut into text and code, and the text shown by Qt's own reader.
 
-Nothing of it is trusted. HTML stays the text it is, a picture becomes a link to it, nothing is fetched, and formulas are
-shown as they were written. A text that is still being written is as good as one that has ended.
+Nothing of it is trusted. HTML stays the text it is, a picture becomes a link to it, nothing is fetched, and formulas
+are shown as they were written. A text that is still being written is as good as one that has ended.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _BLOCK_LINE = re.compile(r"^\s*(#{1,6}\s|\||([-*_]\s*){3,}$|=+\s*$|-+\s*$)")
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a message: Markdown, or the inside of a fenced block of code. ``closed``: nothing comes to it any more."""
+    """A piece of a message: Markdown, or the inside of a fenced block of code. ``closed``: nothing is added to it."""
 
     text: str
     is_code: bool = False

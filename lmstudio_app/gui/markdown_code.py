@@ -17,7 +17,7 @@ KINDS = ("comment", "keyword", "text", "number", "name")
 
 @dataclass(frozen=True)
 class Span:
-    """``length`` characters from ``start`` on are of this kind (one of :data:`KINDS`); in UTF-16 units, as Qt counts."""
+    """``length`` characters from ``start`` on are of this kind, one of :data:`KINDS`; in UTF-16 units, as in Qt."""
 
     start: int
     length: int

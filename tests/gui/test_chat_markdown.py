@@ -99,12 +99,7 @@ def test_a_line_break_is_one(qapp: Any) -> None:
 
 def test_code_is_told_apart_and_unknown_languages_are_left_alone() -> None:
     spans = tell_apart(("python", "def f():\n    return '😀' # end"), JobContext())
-    assert [span.kind for span in spans] == ["keyword", "name", "keyword", "text", "text", "text", "comment"] or {
-        "keyword",
-        "name",
-        "text",
-        "comment",
-    } == {span.kind for span in spans}
+    assert {span.kind for span in spans} == {"keyword", "name", "text", "comment"}
     comment = next(span for span in spans if span.kind == "comment")
     assert comment.start == len("def f():\n    return '..' ")  # Qt counts an emoji as two
     assert tell_apart(("no-such-language", "x"), JobContext()) == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_every_message_can_be_scrolled_to_without_a_gap(transcript: Transcript) 
     seen: set[int] = set()
     for _ in range(400):
         views = sorted(transcript._views.items())
-        for (_, one), (_, other) in zip(views, views[1:], strict=False):
+        for (_, one), (_, other) in pairwise(views):
             assert 0 <= other.y() - (one.y() + one.height()) <= 12
         seen |= {
             number

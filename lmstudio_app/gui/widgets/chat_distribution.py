@@ -79,8 +79,8 @@ class DistributionPicture(QWidget):
         )
         self.setToolTip(
             self.tr(
-                "The ten most probable tokens of one place. Faint: as the model gives them. Filled: as they are drawn with "
-                "these settings."
+                "The ten most probable tokens of one place. Faint: as the model gives them. Filled: as they are drawn "
+                "with these settings."
             )
         )
 

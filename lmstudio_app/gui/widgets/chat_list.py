@@ -35,7 +35,7 @@ _PAUSE = 200  # milliseconds of no typing after which is searched
 
 @dataclass(frozen=True)
 class Listed:
-    """A conversation in the list. ``changed`` in seconds since the epoch; ``found`` is the place that a search has found."""
+    """A conversation in the list. ``changed``: seconds since the epoch; ``found``: the place that a search found."""
 
     key: Any
     title: str

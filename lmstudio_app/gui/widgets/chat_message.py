@@ -18,8 +18,8 @@ from lmstudio_app.gui.widgets.scaled_label import Hint, ScaledLabel
 class MessageView(QWidget):
     """A question stands in a bubble on the right, a reply over the whole width.
 
-    :meth:`arrange` places everything for a width and says how high it is. ``action`` carries the message's key and one of
-    :data:`lmstudio_app.gui.widgets.chat_actions.ACTIONS`, or ``retry``.
+    :meth:`arrange` places everything for a width and says how high it is. ``action`` carries the message's key and one
+    of :data:`lmstudio_app.gui.widgets.chat_actions.ACTIONS`, or ``retry``.
     """
 
     action = Signal(object, str)

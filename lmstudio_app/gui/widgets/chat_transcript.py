@@ -1,7 +1,7 @@
 """The messages of a conversation below each other: only those in sight are widgets.
 
-Heights of the others are estimated until they have been in sight. What the reader looks at stays where it is; the end is
-followed only while the reader is there.
+Heights of the others are estimated until they have been in sight. What the reader looks at stays where it is; the end
+is followed only while the reader is there.
 """
 
 from __future__ import annotations
@@ -186,10 +186,8 @@ class Transcript(QAbstractScrollArea):
         total = tops[-1]
         bar = self.verticalScrollBar()
         highest = max(0, total - height)
-        if self._at_end or count == 0:
-            value = highest
-        else:
-            value = max(0, min(tops[index] + above, highest))
+        follows = self._at_end or not count
+        value = highest if follows else max(0, min(tops[index] + above, highest))
         bar.setRange(0, highest)
         bar.setPageStep(height)
         bar.setSingleStep(theme.em(self, 2))

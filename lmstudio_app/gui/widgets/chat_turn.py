@@ -15,12 +15,12 @@ WRITING, WHOLE, STOPPED, CUT, FAILED = "writing", "whole", "stopped", "cut", "fa
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """``key`` names the message for whoever keeps it. ``branch`` is its number among its siblings (from 1), and of how many.
+    """``key`` names the message for whoever keeps it. ``branch``: its number among its siblings (from 1), of how many.
 
-    ``state``: being written, whole, stopped by the reader, cut off at the longest reply, or failed (``problem`` says why).
-    ``seconds`` is the time from the question to the end of the reply, ``first`` that to its first token; ``tokens`` counts
-    those of the reply. ``pieces`` are its tokens with their probabilities, where they were kept. ``left_out``: the model no
-    longer sees it.
+    ``state``: being written, whole, stopped by the reader, cut off at the longest reply, or failed (``problem`` says
+    why). ``seconds`` is the time from the question to the end of the reply, ``first`` that to its first token;
+    ``tokens`` counts those of the reply. ``pieces`` are its tokens with their probabilities, where they were kept.
+    ``left_out``: the model no longer sees it.
     """
 
     key: Any
