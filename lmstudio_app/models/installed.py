@@ -8,6 +8,7 @@ from pathlib import Path
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.models.names import install_folder
 from lmstudio_app.models.provenance import read_provenance
+from lmstudio_app.models.references import is_present
 from lmstudio_app.settings import models_folder
 
 
@@ -23,6 +24,7 @@ class InstalledModel:
     folder: Path
     description: str = ""
     starter: bool = False
+    bundled: bool = False  # it comes with the app, and stays as long as the app does
 
 
 def folder_size(folder: Path) -> int:
@@ -37,7 +39,7 @@ def list_models() -> list[InstalledModel]:
     for entry in load_catalog().values():
         folder = install_folder(entry.name)
         seen.add(folder)
-        is_here = (folder / "config.json").is_file()
+        is_here = is_present(entry.name)
         models.append(
             InstalledModel(
                 entry.name,
@@ -48,6 +50,7 @@ def list_models() -> list[InstalledModel]:
                 folder,
                 entry.description,
                 starter=True,
+                bundled=entry.bundled is not None,
             )
         )
     root = models_folder()

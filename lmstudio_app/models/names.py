@@ -6,6 +6,7 @@ import difflib
 import re
 from pathlib import Path
 
+from lmstudio_app.assets import resource_root
 from lmstudio_app.errors import UserError
 from lmstudio_app.models.catalog import HubSource, load_catalog
 from lmstudio_app.settings import models_folder
@@ -27,7 +28,13 @@ def hub_id(ref: str) -> str:
 
 
 def install_folder(ref: str) -> Path:
-    """Where the model of a catalogue name or a hub id is kept (whether it is there or not)."""
+    """Where the model of a catalogue name or a hub id is kept (whether it is there or not).
+
+    A model that comes with the app stays among the app's own files, which nobody may change.
+    """
+    entry = load_catalog().get(ref)
+    if entry is not None and entry.bundled is not None:
+        return resource_root() / "models" / entry.bundled.folder
     return models_folder() / ref.replace("/", "--").replace(":", "-")
 
 

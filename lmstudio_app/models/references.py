@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def is_present(ref: str) -> bool:
-    """Is the model of a catalogue name, a hub id or a folder on this disk?"""
-    if ref in load_catalog() or (is_hub_id(ref) and not Path(ref).expanduser().is_dir()):
-        return (install_folder(ref) / "config.json").is_file()
+    """Is the model of a catalogue name, a hub id or a folder on this disk, with the one that its adapters need?"""
+    entry = load_catalog().get(ref)
+    if entry is not None or (is_hub_id(ref) and not Path(ref).expanduser().is_dir()):
+        is_here = (install_folder(ref) / "config.json").is_file()
+        return is_here and (entry is None or not entry.base or is_present(entry.base))
     path = Path(ref).expanduser()
     if path.is_dir():
         return any((path / name).is_file() for name in ("config.json", ADAPTER_CONFIG)) or any(path.glob("*.gguf"))
@@ -43,7 +45,7 @@ def resolve(ref: str, ctx: JobContext, *, fetch: bool = False) -> Path:
         if not is_hub_id(ref):
             raise unknown_reference(ref)
     folder = install_folder(ref)
-    if (folder / "config.json").is_file():
+    if is_present(ref):
         return folder
     if fetch:
         from lmstudio_app.models.sources import FetchRequest, fetch_model  # seldom: keep it off the window's way

