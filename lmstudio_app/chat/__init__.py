@@ -1,0 +1,1 @@
+"""Chatting with a model: engines that stream a reply, stored conversations, presets. No Qt."""
