@@ -26,21 +26,22 @@ def read_rows(
     else from those that look like them. Raises :class:`UserError` naming the line that is no row, and as
     :func:`lmstudio_app.data.sources.read_table` and :func:`lmstudio_app.data.columns.resolve_columns` do.
     """
-    if _is_json_lines(path) and not columns:
+    if is_json_lines(path) and not columns:
         yield from itertools.islice(_json_lines(path), first, None)
     else:
         yield from _table_rows(path, prediction, columns, ctx, first)
 
 
 def count_rows(path: Path, ctx: JobContext) -> int:
-    if _is_json_lines(path):
+    if is_json_lines(path):
         return sum(1 for _ in _json_lines(path))
     from lmstudio_app.data.sources import read_table
 
     return len(read_table(str(path), ctx).dataset)
 
 
-def _is_json_lines(path: Path) -> bool:
+def is_json_lines(path: Path) -> bool:
+    """Is this file read line by line, as it is?"""
     return path.suffix.lower() in JSON_LINES or not path.suffix
 
 
