@@ -81,8 +81,9 @@ class ChatEngine(Protocol):
         *,
         stop: Sequence[str] = (),
         candidates: int = CANDIDATES,
+        prefix: str = "",
     ) -> Iterator[Piece]:
-        """Stream the next answer.
+        """Stream the next answer; ``prefix`` is how it has to begin, which is read and not told again.
 
         The oldest turns give way where prompt and reply do not fit into the context. ``options.system`` goes before
         messages that have no system message; ``options.batch_size`` means nothing here. A reply ends before the first
