@@ -27,6 +27,7 @@ def field_texts(prediction: str, column: ColumnSpec) -> tuple[str, str]:
     """The title of an input's field, and what the field says while it is empty."""
     texts = {
         ("sentiment", "text"): (_tr("Text"), _tr("A sentence or more with a feeling in it")),
+        ("zero_shot", "text"): (_tr("Text"), _tr("The text to sort by your own labels")),
         ("classification", "text"): (_tr("Text"), _tr("The text to sort into the model's classes")),
         ("classification", "pair"): (_tr("Second text"), _tr("Only for models that judge two texts")),
         ("translation", "text"): (_tr("Text"), _tr("The text to translate")),
@@ -48,6 +49,7 @@ def explanation(prediction: str) -> str:
     return {
         "sentiment": _tr("The probability of each class. Together they make 100 %."),
         "classification": _tr("The probability of each class. Together they make 100 %."),
+        "zero_shot": _tr("How well each of your labels fits, compared with the others. Together they make 100 %."),
         "translation": _tr("Written by the model token by token, each one with the source text before its eyes."),
         "summarization": _tr("Written by the model token by token; it need not use the words of the text."),
         "question_answering": _tr("The model writes nothing: it points at the part of the text that answers best."),

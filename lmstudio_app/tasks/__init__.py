@@ -16,6 +16,7 @@ from lmstudio_app.tasks.sentiment import SENTIMENT
 from lmstudio_app.tasks.summarization import SUMMARIZATION
 from lmstudio_app.tasks.task import Prediction, Task
 from lmstudio_app.tasks.translation import TRANSLATION
+from lmstudio_app.tasks.zero_shot import ZERO_SHOT
 
 TASKS: tuple[Task, ...] = (
     SENTIMENT,
@@ -28,9 +29,10 @@ TASKS: tuple[Task, ...] = (
     BERT_PRETRAINING,
     CAUSAL_LM,
 )
-# what a model can be asked, in the order of the tasks that teach it
-PREDICTIONS: tuple[Prediction, ...] = tuple(
-    {prediction.name: prediction for task in TASKS for prediction in task.predictions}.values()
+# what a model can be asked, in the order of the tasks that teach it; and what none has to teach
+PREDICTIONS: tuple[Prediction, ...] = (
+    *{prediction.name: prediction for task in TASKS for prediction in task.predictions}.values(),
+    ZERO_SHOT,
 )
 
 

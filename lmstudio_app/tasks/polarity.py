@@ -61,7 +61,7 @@ def _by_number(labels: Sequence[str]) -> dict[str, str]:
             return {}
         numbers[label] = int(match[1])
     ordered = sorted(numbers.values())
-    if ordered != list(range(ordered[0], ordered[0] + len(ordered))) or len(ordered) not in (2, 3, 5):
+    if len(ordered) not in (2, 3, 5) or ordered != list(range(ordered[0], ordered[0] + len(ordered))):
         return {}
     middle = (ordered[0] + ordered[-1]) / 2
     return {

@@ -38,6 +38,7 @@ from lmstudio_app.gui.widgets.try_views import make_view
 from lmstudio_app.tasks import PREDICTIONS, Prediction, find_task
 from lmstudio_app.tasks.chat_templates import DEFAULT_CHAT_TEMPLATE
 from lmstudio_app.tasks.fill_mask import FILL_MASK
+from lmstudio_app.tasks.zero_shot import ZERO_SHOT
 
 OFFERED = 5  # trained models, one a task
 REMEMBERED = 50  # models whose choice is kept
@@ -410,7 +411,9 @@ def possible_predictions(loaded: Any) -> tuple[Prediction, ...]:
     return tuple(
         item
         for item in PREDICTIONS
-        if loaded.head in item.heads and (item.name != FILL_MASK.name or loaded.tokenizer.mask_token is not None)
+        if loaded.head in item.heads
+        and (item.name != FILL_MASK.name or loaded.tokenizer.mask_token is not None)
+        and item.name != ZERO_SHOT.name  # the Sentiment page is where labels are one's own
     )
 
 
