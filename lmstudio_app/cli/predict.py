@@ -12,7 +12,8 @@ from typing import Any
 
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.devices import DEVICES, PRECISIONS
-from lmstudio_app.tasks import PREDICTIONS, Prediction, find_prediction
+from lmstudio_app.playground.predictions import PREDICTIONS, find_prediction
+from lmstudio_app.tasks import Prediction
 from lmstudio_app.tasks.outputs import Answer, Candidates, Label, Text
 
 
