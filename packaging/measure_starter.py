@@ -1,0 +1,110 @@
+"""Measure the starter models on data that the app does not carry; the cards hold what it writes.
+
+    .venv/bin/python packaging/measure_starter.py sentiment MODEL --train train.tsv --eval dev.tsv
+    .venv/bin/python packaging/measure_starter.py qa READER QUESTIONS.json [READER QUESTIONS.json …]
+
+MODEL and READER are references: a run's ``final`` folder, or a name of the catalogue. Of several readers, each is asked
+its own questions (the folds of a cross-validation), and all answers are judged together. Standard output gets one JSON
+object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
+from lmstudio_app.tasks import find_prediction
+from lmstudio_app.tasks.answer_search import predict_answers
+from lmstudio_app.tasks.squad_metrics import exact_match, token_f1
+
+_RESAMPLES = 2_000
+
+
+def load(reference: str) -> LoadedModel:
+    return load_model(LoadRequest(reference, device="cpu", precision="float32"), JobContext())
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """95 % of the means of samples drawn from these values with replacement (Efron 1979)."""
+    rng = random.Random(0)
+    means = sorted(sum(rng.choices(values, k=len(values))) / len(values) for _ in range(_RESAMPLES))
+    return means[int(0.025 * _RESAMPLES)], means[int(0.975 * _RESAMPLES)]
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    return {"mean": sum(values) / len(values), "interval": interval(values), "count": len(values)}
+
+
+def read_sentences(path: Path) -> list[tuple[str, str]]:
+    """Sentences of an SST-2 file and their labels, with single spaces."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        next(rows)
+        return [(" ".join(text.split()), ("negative", "positive")[int(label)]) for text, label in rows]
+
+
+def measure_sentiment(model: LoadedModel, train: Path, evaluation: Path) -> dict[str, Any]:
+    """Accuracy on all sentences, on those that no training text is, and on those that are in no training text."""
+    seen = {text for text, _ in read_sentences(train)}
+    everything = "\n".join(seen)
+    rows = read_sentences(evaluation)
+    prediction = find_prediction("sentiment")
+    outputs = prediction.predict(model, [{"text": text} for text, _ in rows], JobContext(), prediction.options())
+    correct = [float(output.label == label) for output, (_, label) in zip(outputs, rows, strict=True)]
+    groups = {
+        "all": correct,
+        "no training text": [hit for hit, (text, _) in zip(correct, rows, strict=True) if text not in seen],
+        "in no training text": [hit for hit, (text, _) in zip(correct, rows, strict=True) if text not in everything],
+    }
+    return {name: summary(hits) for name, hits in groups.items()}
+
+
+def read_questions(path: Path) -> list[dict[str, Any]]:
+    articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+    return [
+        {"question": item["question"], "context": paragraph["context"], "gold": [a["text"] for a in item["answers"]]}
+        for article in articles
+        for paragraph in article["paragraphs"]
+        for item in paragraph["qas"]
+    ]
+
+
+def measure_reader(pairs: Sequence[tuple[str, Path]]) -> dict[str, Any]:
+    """Token F1 and exact match (Rajpurkar et al. 2016) of the best span, over all questions together."""
+    f1: list[float] = []
+    exact: list[float] = []
+    for reference, path in pairs:
+        reader, rows = load(reference), read_questions(path)
+        for answer, row in zip(predict_answers(reader, rows, JobContext()), rows, strict=True):
+            f1.append(token_f1(answer.answer, row["gold"]))
+            exact.append(exact_match(answer.answer, row["gold"]))
+    return {"f1": summary(f1), "exact_match": summary(exact)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    sentiment = kinds.add_parser("sentiment")
+    sentiment.add_argument("model")
+    sentiment.add_argument("--train", type=Path, required=True)
+    sentiment.add_argument("--eval", type=Path, required=True)
+    reader = kinds.add_parser("qa")
+    reader.add_argument("pairs", nargs="+", metavar="READER QUESTIONS.json")
+    args = parser.parse_args()
+    found: Mapping[str, Any]
+    if args.kind == "sentiment":
+        found = measure_sentiment(load(args.model), args.train, args.eval)
+    else:
+        found = measure_reader([(args.pairs[at], Path(args.pairs[at + 1])) for at in range(0, len(args.pairs), 2)])
+    print(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
