@@ -16,6 +16,7 @@ from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks.streaming import row_text
 
 if TYPE_CHECKING:
+    from lmstudio_app.chat.engine import ChatEngine
     from lmstudio_app.models.loading import LoadedModel
 
 _WINDOW = 32  # questions that are answered together
@@ -56,7 +57,7 @@ def answer(
     options: AskOptions = _DEFAULTS,
     *,
     reader: LoadedModel | None = None,
-    chat: LoadedModel | None = None,
+    chat: LoadedModel | ChatEngine | None = None,
 ) -> KnowledgeAnswer:
     """Answer one question; see :func:`answer_rows`."""
     return next(answer_rows(base, [{"question": question}], ctx, options, reader=reader, chat=chat))
@@ -69,7 +70,7 @@ def answer_rows(
     options: AskOptions = _DEFAULTS,
     *,
     reader: LoadedModel | None = None,
-    chat: LoadedModel | None = None,
+    chat: LoadedModel | ChatEngine | None = None,
 ) -> Iterator[KnowledgeAnswer]:
     """The answer to each row's ``question``, in the rows' order.
 
@@ -94,7 +95,7 @@ def answer_rows(
         if chat is not None:
             answered = list(answers)
             written = write_answers(
-                chat, [(questions[index], found[index]) for index in answered], ctx, options.max_new_tokens
+                chat, [(questions[index], answers[index].sources) for index in answered], ctx, options.max_new_tokens
             )
             for index, text in zip(answered, written, strict=True):
                 answers[index] = written_answer(text, questions[index], found[index], answers[index])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
@@ -10,6 +14,8 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.knowledge.answering import AskOptions, answer_rows
 from lmstudio_app.knowledge.answers import KnowledgeAnswer
 from lmstudio_app.knowledge.search import KnowledgeBase
+from lmstudio_app.knowledge.shelf import folder_of
+from lmstudio_app.knowledge.store import Store, is_knowledge_base
 from lmstudio_app.tasks.answer_search import ASK, QUESTION
 from lmstudio_app.tasks.task import Prediction
 
@@ -19,29 +25,31 @@ if TYPE_CHECKING:
 READER, WRITER = "question-answering", "causal-lm"  # heads
 
 
-def knowledge_prediction(
-    base: KnowledgeBase, *, reader: LoadedModel | None = None, chat: LoadedModel | None = None
-) -> Prediction:
-    """Question answering from an open knowledge base, as ``predict`` and a page's file mode run it.
+def knowledge_prediction(place: str | Path, *, chat: str = "", device: str = "auto") -> Prediction:
+    """Question answering from a knowledge base (its folder, or its name), as ``predict`` and a page's file mode run it.
 
-    Its ``predict`` takes a reader or a chat model, told apart by its head, or None; ``reader`` and ``chat`` stand
-    beside that one. Rows are ``{"question": …}``; outputs are :class:`KnowledgeAnswer`, options :class:`AskOptions`.
-    The base has to stay open until the last answer.
+    Its ``predict`` takes a reader or a chat model, told apart by its head, or None: then the nearest sentence answers.
+    ``chat`` is the reference of a chat model that writes beside a reader. Rows are ``{"question": …}``, outputs are
+    :class:`KnowledgeAnswer`, options :class:`AskOptions`. The knowledge base is open while the answers are taken.
     """
 
     def _predict(
         loaded: LoadedModel | None, rows: Iterable[Mapping[str, Any]], ctx: JobContext, options: AskOptions
     ) -> Iterator[KnowledgeAnswer]:
-        models = {READER: reader, WRITER: chat}
-        if loaded is not None:
-            if loaded.head not in models:
-                raise UserError(
-                    "{model} neither marks answers nor writes them.",
-                    "Choose a question answering model, or a chat model.",
-                    model=loaded.card.title or loaded.reference,
-                )
-            models[loaded.head] = loaded
-        return answer_rows(base, rows, ctx, options, reader=models[READER], chat=models[WRITER])
+        from lmstudio_app.chat.engine import engine_for
+
+        if loaded is not None and loaded.head not in (READER, WRITER):
+            raise UserError(
+                "{model} neither marks answers nor writes them.",
+                "Choose a question answering model, or a chat model.",
+                model=loaded.card.title or loaded.reference,
+            )
+        with contextlib.ExitStack() as stack:
+            base = stack.enter_context(KnowledgeBase(folder_of(place, ctx), device=device))
+            reader = loaded if loaded is not None and loaded.head == READER else None
+            writer = loaded if loaded is not None and loaded.head == WRITER else None
+            engine = stack.enter_context(engine_for(chat, ctx)) if chat and writer is None else None
+            yield from answer_rows(base, rows, ctx, options, reader=reader, chat=writer or engine)
 
     return Prediction(
         name=ASK.name,
@@ -53,3 +61,16 @@ def knowledge_prediction(
         predict=_predict,
         options=AskOptions,
     )
+
+
+def content_digest(folder: Path) -> str:
+    """Changes whenever the knowledge base would answer from something else: files, passages or encoder."""
+    if not is_knowledge_base(folder):
+        return ""
+    store = Store(folder)
+    try:
+        states = sorted((path, state.digest) for path, state in store.states().items())
+        facts = [store.fact("cut"), (store.fact("encoder") or {}).get("fingerprint"), store.count_waiting()]
+    finally:
+        store.close()
+    return hashlib.sha256(json.dumps([str(folder), facts, states]).encode()).hexdigest()

@@ -13,6 +13,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.knowledge.encoder import Encoder, EncoderIdentity, load_encoder
 from lmstudio_app.knowledge.store import Store, StoredFile
+from lmstudio_app.models.references import is_present
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,6 +107,13 @@ class KnowledgeBase:
         """The encoder for questions. Raises :class:`UserError` when it is not the one that made the vectors."""
         identity = self.identity
         if self._encoder is None:
+            if not is_present(identity.reference):
+                raise UserError(
+                    "The knowledge base was built with the encoder {title}, which is not on this computer.",
+                    "Get {reference} again, or build the knowledge base anew with another encoder.",
+                    title=identity.title,
+                    reference=identity.reference,
+                )
             self._encoder = load_encoder(identity.reference, ctx, self._device)
         if self._encoder.identity.fingerprint != identity.fingerprint:
             raise UserError(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.knowledge.answers import NOT_FOUND, Citation, KnowledgeAnswer, Source
-from lmstudio_app.knowledge.marking import Pair, best_probability, no_answer, sources_of
+from lmstudio_app.knowledge.marking import best_probability, no_answer, sources_of
 from lmstudio_app.knowledge.search import FoundPassage
 from lmstudio_app.tasks.replying import ReplyOptions, predict_replies
 from lmstudio_app.tasks.streaming import longest_text
 
 if TYPE_CHECKING:
+    from lmstudio_app.chat.engine import ChatEngine
     from lmstudio_app.models.loading import LoadedModel
 
+Text = TypeVar("Text", FoundPassage, Source)
 _SYSTEM = (
     "Answer the question in one or two sentences, from the passages alone. "
     f'If they do not hold the answer, reply: "{NOT_FOUND}".'
@@ -31,33 +33,44 @@ def chat_messages(question: str, passages: Sequence[FoundPassage | Source]) -> l
 
 
 def fit_passages(
-    question: str,
-    passages: Sequence[FoundPassage],
-    limit: int,
-    max_new_tokens: int,
-    count_tokens: Callable[[str], int],
-) -> list[FoundPassage]:
-    """As many of the best passages as a model that reads ``limit`` tokens can take before it writes; at least one."""
-    room = max(limit - max_new_tokens, limit // 2) - _TEMPLATE_TOKENS
+    question: str, passages: Sequence[Text], room: int, count_tokens: Callable[[list[dict[str, str]]], int]
+) -> list[Text]:
+    """As many of the best passages as make a prompt of at most ``room`` tokens; at least one."""
     kept = list(passages)
-    while len(kept) > 1:
-        text = "\n".join(message["content"] for message in chat_messages(question, kept))
-        if count_tokens(text) <= room:
-            break
+    while len(kept) > 1 and count_tokens(chat_messages(question, kept)) > room:
         kept.pop()
     return kept
 
 
-def write_answers(chat: LoadedModel, pairs: Sequence[Pair], ctx: JobContext, max_new_tokens: int) -> list[str]:
-    """What a chat model writes to each question, several together."""
-    require_writer(chat)
-    limit = longest_text(chat)
+def stream_answer(
+    chat: ChatEngine, question: str, passages: Sequence[Text], ctx: JobContext, max_new_tokens: int
+) -> Iterator[str]:
+    """What a chat model writes, piece by piece, the most probable token each; a stop ends it."""
+    limit = chat.context_length
+    kept = fit_passages(question, passages, max(limit - max_new_tokens, limit // 2), chat.count_tokens)
+    options = ReplyOptions(max_new_tokens=max_new_tokens)
+    for piece in chat.reply(chat_messages(question, kept), options, ctx, candidates=0):
+        yield piece.text
 
-    def _count(text: str) -> int:
-        return len(chat.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+def write_answers(
+    chat: LoadedModel | ChatEngine, pairs: Sequence[tuple[str, Sequence[Source]]], ctx: JobContext, max_new_tokens: int
+) -> list[str]:
+    """What a chat model writes to each question and its passages: a loaded one to several at once."""
+    from lmstudio_app.models.loading import LoadedModel
+
+    if not isinstance(chat, LoadedModel):
+        return ["".join(stream_answer(chat, *pair, ctx, max_new_tokens)).strip() for pair in pairs]
+    require_writer(chat)
+    tokenizer, limit = chat.tokenizer, longest_text(chat)
+    room = max(limit - max_new_tokens, limit // 2) - _TEMPLATE_TOKENS
+
+    def _count(messages: list[dict[str, str]]) -> int:
+        text = "\n".join(message["content"] for message in messages)
+        return len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     rows = (
-        {"messages": chat_messages(question, fit_passages(question, passages, limit, max_new_tokens, _count))}
+        {"messages": chat_messages(question, fit_passages(question, passages, room, _count))}
         for question, passages in pairs
     )
     replies = ReplyOptions(batch_size=4, max_new_tokens=max_new_tokens)

@@ -12,7 +12,8 @@ import pytest
 from lmstudio_app.events import Event
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.knowledge.encoder import Encoder
-from lmstudio_app.models.loading import LoadRequest, load_model
+from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
+from tests.conftest import build_tiny_tokenizer
 
 
 def write_pdf(path: Path, pages: Sequence[str | bytes], *, compress: bool = False) -> Path:
@@ -90,3 +91,41 @@ def folder(tmp_path: Path) -> Path:
     for name, text in texts.items():
         (made / name).write_text(text, encoding="utf-8")
     return made
+
+
+def save_tiny(model: Any, folder: Path, **tokenizer: Any) -> LoadedModel:
+    """A model of the tiny tokenizer's, saved and loaded again."""
+    made = build_tiny_tokenizer()
+    made.add_special_tokens(tokenizer)
+    model.save_pretrained(folder)
+    made.save_pretrained(folder)
+    return load_model(LoadRequest(str(folder), device="cpu"), JobContext())
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    import torch
+    import transformers as t
+
+    torch.manual_seed(0)
+    config = t.BertConfig(
+        vocab_size=len(build_tiny_tokenizer()),
+        max_position_embeddings=128,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+    )
+    return save_tiny(t.BertForQuestionAnswering(config), tmp_path_factory.mktemp("reader"))
+
+
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    import torch
+    import transformers as t
+
+    torch.manual_seed(5)  # one that does not end its answers at once
+    size = len(build_tiny_tokenizer()) + 1
+    config = t.GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=512, bos_token_id=None)
+    config.eos_token_id = None
+    return save_tiny(t.GPT2LMHeadModel(config), tmp_path_factory.mktemp("chat"), eos_token="[EOS]")

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-import transformers as t
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
@@ -18,10 +16,8 @@ from lmstudio_app.knowledge.encoder import Encoder
 from lmstudio_app.knowledge.marking import probability
 from lmstudio_app.knowledge.search import KnowledgeBase
 from lmstudio_app.knowledge.writing import chat_messages, fit_passages
-from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
-from tests.conftest import build_tiny_tokenizer
+from lmstudio_app.models.loading import LoadedModel
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 ALWAYS = AskOptions(top=3, min_probability=0.0, max_new_tokens=8)
 
 
@@ -37,28 +33,6 @@ def real_base(tmp_path: Path, folder: Path, real_encoder: Encoder) -> Any:
     build_knowledge_base(BuildRequest(tmp_path / "real", (folder,)), JobContext(), real_encoder)
     with KnowledgeBase(tmp_path / "real", real_encoder) as opened:
         yield opened
-
-
-def save(model: Any, folder: Path, **tokenizer: Any) -> LoadedModel:
-    made = build_tiny_tokenizer()
-    made.add_special_tokens(tokenizer)
-    model.save_pretrained(folder)
-    made.save_pretrained(folder)
-    return load_model(LoadRequest(str(folder), device="cpu"), JobContext())
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    torch.manual_seed(0)
-    config = t.BertConfig(vocab_size=len(build_tiny_tokenizer()), max_position_embeddings=128, **SIZES)
-    return save(t.BertForQuestionAnswering(config), tmp_path_factory.mktemp("reader"))
-
-
-@pytest.fixture(scope="module")
-def chat(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    torch.manual_seed(0)
-    config = t.GPT2Config(vocab_size=len(build_tiny_tokenizer()) + 1, n_embd=32, n_layer=2, n_head=4, n_positions=128)
-    return save(t.GPT2LMHeadModel(config), tmp_path_factory.mktemp("chat"), eos_token="[EOS]")
 
 
 def check_places(base: KnowledgeBase, row: dict[str, Any]) -> None:
@@ -138,7 +112,8 @@ def test_a_chat_model_writes_and_a_reader_marks_beside_it(
 
 def test_a_chat_model_is_given_as_many_passages_as_it_can_read(base: KnowledgeBase, chat: LoadedModel) -> None:
     found = base.search("cats moon bread", JobContext(), top=4)
-    kept = fit_passages("Why?", found, 128, 8, lambda text: len(chat.tokenizer(text)["input_ids"]))
+    count = lambda messages: sum(len(chat.tokenizer(m["content"])["input_ids"]) for m in messages)  # noqa: E731
+    kept = fit_passages("Why?", found, 220, count)
     assert 1 <= len(kept) < len(found) == 4
     assert kept == found[: len(kept)]
     system, user = chat_messages("Why?", kept)

@@ -1,0 +1,171 @@
+"""The jobs behind the Question answering page: what knowledge bases there are, what is in one, and a question to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.errors import Cancelled, UserError
+from lmstudio_app.jobs import JobContext
+
+if TYPE_CHECKING:
+    from lmstudio_app.chat.engine import ChatEngine
+    from lmstudio_app.knowledge.answering import AskOptions
+    from lmstudio_app.knowledge.asking import BothAnswers
+    from lmstudio_app.knowledge.building import BuildReport, BuildRequest
+    from lmstudio_app.knowledge.desk import Desk
+    from lmstudio_app.knowledge.shelf import ShelfEntry
+    from lmstudio_app.knowledge.store import StoredFile
+    from lmstudio_app.models.loading import LoadedModel
+    from lmstudio_app.tasks.outputs import Answer
+
+
+def look_at_shelf(_: None, ctx: JobContext) -> list[ShelfEntry]:
+    from lmstudio_app.knowledge.shelf import list_shelf
+
+    return list_shelf(ctx)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is in a knowledge base. ``sources`` are what was put in: files and folders.
+
+    ``lacks_encoder``: the one that it was built with is not on this computer (any longer). ``error``: it cannot be
+    opened.
+    """
+
+    folder: Path
+    sources: tuple[Path, ...] = ()
+    files: tuple[StoredFile, ...] = ()
+    waiting: int = 0
+    encoder: str = ""
+    lacks_encoder: bool = False
+    error: UserError | None = None
+
+
+def look_into(folder: Path, ctx: JobContext) -> Contents:
+    """Raises nothing for a knowledge base that is not built yet: there is nothing in it."""
+    from lmstudio_app.knowledge.encoder import STARTER_ENCODER
+    from lmstudio_app.knowledge.store import Store, is_knowledge_base
+    from lmstudio_app.models.references import is_present
+
+    if not is_knowledge_base(folder):
+        return Contents(folder, lacks_encoder=not is_present(STARTER_ENCODER))
+    try:
+        store = Store(folder)
+    except UserError as error:
+        return Contents(folder, error=error)
+    try:
+        known = store.fact("encoder") or {"title": "", "reference": STARTER_ENCODER}
+        return Contents(
+            folder,
+            tuple(store.sources()),
+            tuple(store.files()),
+            store.count_waiting(),
+            known["title"],
+            not is_present(known["reference"]),
+        )
+    finally:
+        store.close()
+
+
+@dataclass(frozen=True)
+class ShelfChange:
+    """``make``, ``rename`` (to ``new``) or ``trash`` the knowledge base called ``name``."""
+
+    kind: str
+    name: str
+    new: str = ""
+
+
+def change_shelf(change: ShelfChange, ctx: JobContext) -> Path | None:
+    """The folder where it is then; None when it is gone."""
+    from lmstudio_app.knowledge.shelf import create_base, rename_base, trash_base
+
+    if change.kind == "make":
+        return create_base(change.name)
+    if change.kind == "rename":
+        return rename_base(change.name, change.new)
+    trash_base(change.name)
+    return None
+
+
+def build(request: BuildRequest, ctx: JobContext) -> BuildReport | None:
+    """Build or update a knowledge base; of the handbook (whose request is only its folder) None comes back."""
+    from lmstudio_app.knowledge.building import build_knowledge_base
+    from lmstudio_app.knowledge.handbook import ensure_handbook, handbook_folder
+
+    if request.folder == handbook_folder():
+        ensure_handbook(ctx)
+        return None
+    return build_knowledge_base(request, ctx)
+
+
+@dataclass(frozen=True)
+class DocumentRequest:
+    folder: Path
+    file: str
+
+
+def read_document_text(request: DocumentRequest, ctx: JobContext) -> str:
+    """The text that was taken out of a file. Raises :class:`UserError` when the file is not in there any longer."""
+    from lmstudio_app.knowledge.store import Store
+
+    store = Store(request.folder)
+    try:
+        text = store.text(request.file)
+    finally:
+        store.close()
+    if text is None:
+        raise UserError(
+            "{file} is no longer in the knowledge base.", "Ask again.", file=request.file
+        )  # fmt: skip
+    return text
+
+
+@dataclass(frozen=True, eq=False)
+class KnowledgeQuestion:
+    """A question to the knowledge base in ``folder``, which ``desk`` keeps open. ``chat`` is made where it is needed:
+    it may take a moment.
+    """
+
+    desk: Desk
+    folder: Path
+    question: str
+    options: AskOptions
+    reader: LoadedModel | None = None
+    chat: Callable[[JobContext], ChatEngine] | None = None
+
+
+def ask_knowledge_base(question: KnowledgeQuestion, ctx: JobContext) -> BothAnswers:
+    from lmstudio_app.knowledge.asking import ask
+
+    base = question.desk.open(question.folder, ctx)
+    ctx.check()
+    chat = question.chat(ctx) if question.chat is not None else None
+    return ask(base, question.question, ctx, question.options, reader=question.reader, chat=chat)
+
+
+@dataclass(frozen=True, eq=False)
+class TextQuestion:
+    """A question about one text of the reader's own."""
+
+    reader: LoadedModel
+    question: str
+    context: str
+    options: Any
+
+
+def ask_text(question: TextQuestion, ctx: JobContext) -> tuple[Answer, float]:
+    """The answer, and the seconds that it took."""
+    from lmstudio_app.tasks.answer_search import predict_answers
+
+    begun = time.perf_counter()
+    row = {"question": question.question, "context": question.context}
+    found = next(iter(predict_answers(question.reader, [row], ctx, question.options)), None)
+    if found is None:
+        raise Cancelled
+    return found, time.perf_counter() - begun
