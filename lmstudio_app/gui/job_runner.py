@@ -193,6 +193,11 @@ class JobRunner(QObject):
         """True from the first job's start until the last one has reported."""
         return self._busy
 
+    @property
+    def closed(self) -> bool:
+        """True once it was shut down, and takes no more jobs."""
+        return self._closed
+
     def start(self, job: Job, config: Any, *, title: str = "", quiet: bool = False) -> JobHandle:
         """Run ``job(config, ctx)`` in the thread, when its turn comes.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QObject
 
+from lmstudio_app.gui.downloads import DownloadManager
 from lmstudio_app.gui.job_runner import JobRunner
 from lmstudio_app.gui.model_shelf import ModelShelf
 from lmstudio_app.settings import Settings
@@ -16,7 +17,7 @@ class Services:
     """``model_runner`` fetches, loads and reads data; ``training_runner`` trains; ``query_runner`` answers
     quickly (lists, looks, attention), so that no answer waits behind a download or a training. ``answer_runner`` writes
     what pages ask a model for, ``batch_runner`` takes whole files through one, and ``shelf`` has the models of these
-    pages.
+    pages. ``hub_runner`` asks the hub, which may be slow, and ``downloads`` brings what was found there.
     """
 
     settings: Settings
@@ -26,6 +27,8 @@ class Services:
     answer_runner: JobRunner
     batch_runner: JobRunner
     shelf: ModelShelf
+    hub_runner: JobRunner
+    downloads: DownloadManager
 
     def runners(self) -> tuple[JobRunner, ...]:
         return (
@@ -35,6 +38,8 @@ class Services:
             self.answer_runner,
             self.batch_runner,
             self.shelf.runner,
+            self.hub_runner,
+            self.downloads.runner,
         )
 
 
@@ -43,4 +48,5 @@ def make_services(settings: Settings, parent: QObject | None = None) -> Services
     names = ("model", "training", "query", "answer", "batch")
     model, training, query, answer, batch = (JobRunner(parent, name) for name in names)
     shelf = ModelShelf(JobRunner(parent, "shelf"), parent)
-    return Services(settings, model, training, query, answer, batch, shelf)
+    downloads = DownloadManager(JobRunner(parent, "download"), query, parent)
+    return Services(settings, model, training, query, answer, batch, shelf, JobRunner(parent, "hub"), downloads)

@@ -93,6 +93,17 @@ def readable_folder(path: Path, ctx: JobContext) -> Path:
     return target
 
 
+def is_readable(path: Path) -> bool:
+    """Are there safetensors of it, its own or those of a conversion, so that :func:`readable_folder` takes no time?
+
+    Raises :class:`UserError` as :func:`convertible` does.
+    """
+    if path.is_dir() and (path / ADAPTER_CONFIG).is_file():
+        return True  # small files are copied at most
+    sources = [path] if path.suffix == GGUF and path.is_file() else convertible(path) if path.is_dir() else []
+    return not sources or (_place(path, sources) / "config.json").is_file()
+
+
 def _place(path: Path, sources: list[Path]) -> Path:
     """Where a conversion is kept: known by the path, size and time of the files that it was made of."""
     digest = hashlib.sha256()

@@ -94,6 +94,7 @@ class HubDetails:
     files: tuple[HubFile, ...]
     chosen: tuple[HubFile, ...]
     problem: SourceError | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def read_details(repo_id: str, ctx: JobContext) -> HubDetails:
     card = ""
     if any(file.path == "README.md" for file in files):
         card = _asked(lambda line: patiently(line, lambda: _read_card(repo_id, info.sha, line)), repo_id, ctx)
-    return HubDetails(_from_info(info), info.sha or "main", card, tuple(files), chosen, problem)
+    return HubDetails(_from_info(info), info.sha or "main", card, tuple(files), chosen, problem, tuple(info.tags or ()))
 
 
 def _asked(ask: Callable[[Line], T], about: str, ctx: JobContext) -> T:

@@ -98,14 +98,28 @@ def delete_local(request: DeleteRequest, ctx: JobContext) -> int:
             "`lmstudio-app models list` shows what does. Folders elsewhere are yours to delete.",
             name=request.reference,
         )
-    needing = needed_by(request.reference)
-    if needing and any(item.kind == "model" for item in found):
+    needing = [name for item in found if item.kind == "model" for name in needed_by(item.reference)]
+    if needing:
         ctx.warn("These need it, and cannot be loaded without: {names}", names=", ".join(needing))
     for item in found:
         with only_one(item.folder.name):
             _remove(item, for_good=request.for_good)
         ctx.status("{name} is deleted, {size} are free", name=item.reference, size=format_bytes(item.size))
     return sum(item.size for item in found)
+
+
+def discard_begun(reference: str, ctx: JobContext) -> int:
+    """Delete what begun downloads of ``reference`` have left (a job); returns the bytes that are free then.
+
+    Raises :class:`UserError` for one that goes on at this moment.
+    """
+    freed = 0
+    for item in _downloads():
+        if item.reference == reference:
+            with only_one(item.folder.name):
+                shutil.rmtree(item.folder)
+            freed += item.size
+    return freed
 
 
 def needed_by(reference: str) -> list[str]:

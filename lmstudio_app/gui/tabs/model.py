@@ -1,4 +1,4 @@
-"""The Model page: choose a model on the left, see what it is on the right, load it."""
+"""The Model page: choose a model and load it, find others on the hub, and see what they take up on the disk."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress, Status
-from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import dialogs, theme
+from lmstudio_app.gui.downloads import DONE, PAUSED
+from lmstudio_app.gui.hub_queries import ShownCode, read_own_code
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.model_queries import DeviceChoice, describe_model, find_devices
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.model_chooser import ModelChooser
-from lmstudio_app.gui.widgets.model_list import ModelRow
+from lmstudio_app.gui.widgets.model_code import ModelCodeDialog
+from lmstudio_app.gui.widgets.model_pages import ModelPages
+from lmstudio_app.gui.widgets.model_rows import ModelRows
 from lmstudio_app.gui.widgets.model_view import ModelView
-from lmstudio_app.gui.widgets.panes import fill_with_panes
 from lmstudio_app.libraries import is_loaded
 from lmstudio_app.models.catalog import load_catalog
-from lmstudio_app.models.installed import list_models
+from lmstudio_app.models.conversion import GGUF
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, fetch_and_load
 from lmstudio_app.models.references import is_hub_id, is_present
+from lmstudio_app.models.remote_code import allow_code, forbid_code
 
 if TYPE_CHECKING:
     from lmstudio_app.models.card import ModelCard
 
-REMEMBERED = 12  # folders and hub ids that are kept in the list
 DEVICES_INTERVAL = 300  # milliseconds between two looks whether torch, which knows the devices, is imported
 
 
@@ -45,15 +47,19 @@ class ModelTab(QWidget):
         self._settings = services.settings
         self._loaded: LoadedModel | None = None
         self._handle: JobHandle | None = None
-        self._loading = ""  # the reference that is being loaded
+        self._loading = ""  # the reference that is being loaded, or brought here for that
         self._query: JobHandle | None = None
+        self._code_query: JobHandle | None = None
         self._device_query: JobHandle | None = None
         self._device_timer = QTimer(self)
         self._device_timer.setInterval(DEVICES_INTERVAL)
         self._device_timer.timeout.connect(self._ask_devices)
         self.chooser = ModelChooser(self)
         self.view = ModelView(self)
-        self._splitter = fill_with_panes(self, self.chooser, self.view)
+        self._rows = ModelRows(self._settings, self)
+        self._downloads = services.downloads
+        self.pages = ModelPages(services, self.chooser, self.view, self)
+        self._splitter = self.pages.splitter
         self.setAcceptDrops(True)
         self._restore()
         self._connect()
@@ -84,6 +90,12 @@ class ModelTab(QWidget):
         self.view.loaded_requested.connect(self._on_loaded_requested)
         self.view.download_requested.connect(self.load)
         self.view.continue_requested.connect(lambda: self.step_requested.emit("data"))
+        self.view.code_requested.connect(self._on_code_requested)
+        self.pages.load_requested.connect(self.load_reference)
+        self.pages.disk_changed.connect(self.refresh)
+        self._downloads.changed.connect(self._on_download_changed)
+        self._downloads.removed.connect(self._on_download_removed)
+        self._downloads.succeeded.connect(lambda _: self.refresh())
 
     # --- what the window uses
 
@@ -98,123 +110,112 @@ class ModelTab(QWidget):
 
     @property
     def busy(self) -> bool:
-        return self._handle is not None
+        return bool(self._loading)
 
     def open_reference(self, reference: str) -> None:
-        """Select a model: a catalogue name, a hub id or a folder, which is added to the list if it is new there."""
+        """Select a model: a catalogue name, a hub id, a folder or a GGUF file, added to the list if it is new there."""
         path = Path(reference).expanduser()
         if reference not in load_catalog() and path.exists():
-            reference = str(path if path.is_dir() else path.parent)
+            reference = str(path if path.is_dir() or path.suffix == GGUF else path.parent)
         if not self.chooser.list.select(reference):
-            self._remember(reference)
+            self._rows.remember(reference)
             self.refresh()
             self.chooser.list.select(reference)
+
+    def load_reference(self, reference: str) -> None:
+        """Go to the first of the pages, select a model there and load it."""
+        self.pages.go_to("choose")
+        self.open_reference(reference)
+        self.load()
 
     def load(self) -> None:
         """Load the selected model; one that is not on this computer is downloaded first."""
         reference = self.reference
-        if not reference or self.busy:
+        if not reference or self._handle is not None or reference == self._loading:
             return
+        was_busy, self._loading = self.busy, reference  # a download that was waited for goes on by itself
+        title = self.tr("Loading {name}").format(name=self._title(reference))
+        self.chooser.set_busy(True, downloading=self._is_away(reference))
+        self.chooser.set_status(title)
+        if self._is_away(reference):
+            self._downloads.add(reference, title=self._title(reference))
+        elif not self._start_loading(reference, title):
+            return
+        self._update_action()
+        if not was_busy:
+            self.busy_changed.emit(True)
+
+    def _start_loading(self, reference: str, title: str) -> bool:
+        """False when it cannot even be begun, which was said then."""
         try:
             device = self._settings.get("model.device", "auto") if not self._devices_known else self.chooser.device
             request = LoadRequest(reference, device=device, precision=self.chooser.precision)
         except UserError as error:  # a settings file of another version
             dialogs.show_error(self, error)
-            return
-        self._loading = reference
-        title = self.tr("Loading {name}").format(name=self._title(reference))
+            self._end_loading()
+            return False
         self._handle = handle = self._services.model_runner.start(fetch_and_load, request, title=title)
         handle.event.connect(self._on_events)
         handle.succeeded.connect(self._on_loaded)
         handle.failed.connect(self._on_failed)
         handle.cancelled.connect(self._on_cancelled)
-        handle.finished.connect(self._on_finished)
-        self.chooser.set_busy(True)
-        self.chooser.set_status(title)
-        self._update_action()
-        self.busy_changed.emit(True)
+        handle.finished.connect(self._end_loading)
+        return True
 
     def cancel(self) -> None:
         if self._handle is not None:
             self.chooser.cancel_button.setEnabled(False)
             self.chooser.set_status(self.tr("Stopping…"))
             self._handle.cancel()
+        elif self._loading:
+            self._downloads.pause(self._loading)
 
     def shutdown(self) -> None:
         self._device_timer.stop()
-        for handle in (self._handle, self._query, self._device_query):
+        self._loading = ""
+        self.pages.shutdown()
+        for handle in (self._handle, self._query, self._code_query, self._device_query):
             if handle is not None:
                 handle.cancel()
+
+    # --- a download that is waited for
+
+    def _on_download_changed(self, reference: str) -> None:
+        download = self._downloads.find(reference)
+        if download is None or reference != self._loading or self._handle is not None:
+            return
+        if download.status is not None:
+            self.chooser.set_status(status_text(download.status))
+        if download.progress is not None:
+            self.chooser.set_progress(download.progress)
+        if download.state == DONE:
+            self.chooser.set_busy(True)
+            self._start_loading(reference, self.tr("Loading {name}").format(name=self._title(reference)))
+        elif download.state == PAUSED:
+            self._on_cancelled()
+            self._end_loading()
+        elif download.error is not None:
+            self._on_failed(download.error)
+            self._end_loading()
+
+    def _on_download_removed(self, reference: str) -> None:
+        if reference == self._loading and self._handle is None:
+            self._on_cancelled()
+            self._end_loading()
 
     # --- the list
 
     def refresh(self) -> None:
         """Look again at what is on this computer."""
-        installed = list_models()
-        known = {model.reference for model in installed}
-        rows = [ModelRow(self.tr("Starter models"))]
-        rows += [
-            self._row(model.reference, model.title, model.size, model.license, model.present, model.description)
-            for model in installed
-            if model.starter
-        ]
-        others = [model for model in installed if not model.starter]
-        remembered = [ref for ref in self._settings.get("model.recent", []) if ref not in known]
-        hub_ids = [ref for ref in remembered if is_hub_id(ref) and not Path(ref).is_dir()]
-        folders = [ref for ref in remembered if ref not in hub_ids]
-        if others or hub_ids:
-            rows.append(ModelRow(self.tr("From the hub")))
-            rows += [self._row(m.reference, m.title, m.size, m.license, m.present, "") for m in others]
-            rows += [self._hub_row(reference) for reference in hub_ids]
-        if folders:
-            rows.append(ModelRow(self.tr("Folders")))
-            rows += [self._folder_row(reference) for reference in folders]
-        self.chooser.list.set_rows(rows)
-
-    def _row(self, ref: str, title: str, size: int, license_name: str, present: bool, tip: str) -> ModelRow:
-        detail = self.tr("{size} · {license}").format(
-            size=format_bytes(size), license=license_name or self.tr("licence unknown")
-        )
-        if self._loaded is not None and self._loaded.reference == ref:
-            return ModelRow(title, ref, detail, "loaded", self.tr("Loaded"), tip)
-        if present:
-            return ModelRow(title, ref, detail, "here", self.tr("On this computer"), tip)
-        return ModelRow(title, ref, detail, "away", self.tr("To download"), tip)
-
-    def _hub_row(self, reference: str) -> ModelRow:
-        tip = self.tr("Not downloaded yet. Delete takes it off the list.")
-        return ModelRow(
-            reference.split("/")[-1], reference, reference, "away", self.tr("To download"), tip, removable=True
-        )
-
-    def _folder_row(self, reference: str) -> ModelRow:
-        tip = self.tr("{folder}\nDelete takes it off the list; the files stay.").format(folder=reference)
-        path = Path(reference)
-        name = self._settings.get("model.titles", {}).get(reference)  # what it was called when it was last loaded
-        if not name:
-            name = f"{path.parent.name}/{path.name}" if path.name == "final" else path.name
-        if self._loaded is not None and self._loaded.reference == reference:
-            return ModelRow(name, reference, reference, "loaded", self.tr("Loaded"), tip, removable=True)
-        if is_present(reference):
-            return ModelRow(name, reference, reference, "here", self.tr("On this computer"), tip, removable=True)
-        return ModelRow(name, reference, reference, "missing", self.tr("Not found"), tip, removable=True)
+        self.chooser.list.set_rows(self._rows.make(self._loaded.reference if self._loaded is not None else ""))
+        self.pages.refresh()
+        self._update_action()
 
     def _title(self, reference: str) -> str:
         return next((row.title for row in self.chooser.list.rows if row.reference == reference), reference)
 
-    def _remember(self, reference: str) -> None:
-        recent = [ref for ref in self._settings.get("model.recent", []) if ref != reference]
-        self._settings.set("model.recent", [reference, *recent][:REMEMBERED])
-
-    def _remember_title(self, loaded: LoadedModel) -> None:
-        titles = self._settings.get("model.titles", {})
-        kept = {ref: title for ref, title in titles.items() if ref in self._settings.get("model.recent", [])}
-        if loaded.card.title:
-            kept[loaded.reference] = loaded.card.title
-        self._settings.set("model.titles", kept)
-
     def _on_removed(self, reference: str) -> None:
-        self._settings.set("model.recent", [r for r in self._settings.get("model.recent", []) if r != reference])
+        self._rows.forget(reference)
         self.refresh()
         if not self.reference:
             self.chooser.list.select(next(iter(load_catalog())))
@@ -243,8 +244,9 @@ class ModelTab(QWidget):
             return
         self._settings.set("model.reference", reference)
         self._update_action()
+        self.view.set_code(None)
         if self._loaded is not None and self._loaded.reference == reference:
-            self.view.show_card(self._loaded.card)
+            self._show_card(self._loaded.card)
             return
         entry = load_catalog().get(reference)
         if not is_present(reference) and (entry is not None or is_hub_id(reference)):
@@ -258,7 +260,30 @@ class ModelTab(QWidget):
 
     def _on_described(self, reference: str, card: ModelCard) -> None:
         if reference == self.reference:
-            self.view.show_card(card)
+            self._show_card(card)
+
+    def _show_card(self, card: ModelCard) -> None:
+        self.view.show_card(card)
+        self._code_query = handle = self._services.query_runner.start(read_own_code, card.folder, quiet=True)
+        handle.succeeded.connect(lambda shown: self._on_code(card, shown))
+        handle.failed.connect(lambda error: self._on_not_described(card.reference, error))
+
+    def _on_code(self, card: ModelCard, shown: ShownCode | None) -> None:
+        if card.reference == self.reference:
+            self.view.set_code(shown)
+
+    def _on_code_requested(self, shown: ShownCode) -> None:
+        reference = self.reference
+        self.code_dialog = ModelCodeDialog(self._title(reference), shown, self.window())
+        self.code_dialog.decided.connect(lambda allowed: self._on_code_decided(reference, shown, allowed))
+        self.code_dialog.open()
+
+    def _on_code_decided(self, reference: str, shown: ShownCode, allowed: bool) -> None:
+        if allowed:
+            allow_code(shown.code, reference)
+        else:
+            forbid_code(shown.code)
+        self._on_chosen(self.reference)
 
     def _on_not_described(self, reference: str, error: UserError) -> None:
         if reference == self.reference:
@@ -268,21 +293,23 @@ class ModelTab(QWidget):
         if self._loaded is not None:
             self.open_reference(self._loaded.reference)
 
+    def _is_away(self, reference: str) -> bool:
+        return bool(reference) and not is_present(reference) and (reference in load_catalog() or is_hub_id(reference))
+
     def _update_action(self) -> None:
         reference = self.reference
-        present = bool(reference) and is_present(reference)
-        away = bool(reference) and not present and (reference in load_catalog() or is_hub_id(reference))
-        if self.busy:
+        is_loaded = self._loaded is not None and self._loaded.reference == reference
+        free = self._handle is None and reference != self._loading  # another one may be downloading
+        if not free:
             text, tip = self.tr("Loading…"), self.tr("A model is being loaded; cancel it to load another one")
-        elif away:
+        elif self._is_away(reference):
             text, tip = self.tr("Download and load"), self.tr("Bring the model to this computer and load it")
-        elif self._loaded is not None and self._loaded.reference == reference:
+        elif is_loaded:
             text, tip = self.tr("Load again"), self.tr("Load it once more, with the device and precision chosen above")
         else:
             text, tip = self.tr("Load"), self.tr("Read the model into memory")
-        is_loaded = self._loaded is not None and self._loaded.reference == reference
-        self.chooser.set_action(text, tip, enabled=bool(reference) and not self.busy, primary=not is_loaded)
-        self.view.set_download_enabled(not self.busy)
+        self.chooser.set_action(text, tip, enabled=bool(reference) and free, primary=not is_loaded)
+        self.view.set_download_enabled(free)
 
     # --- loading
 
@@ -299,10 +326,10 @@ class ModelTab(QWidget):
 
     def _on_loaded(self, loaded: Any) -> None:
         self._loaded = loaded
-        self._remember_title(loaded)
+        self._rows.remember_title(loaded)
         self.view.set_loaded(loaded, "")
         if loaded.reference == self.reference:
-            self.view.show_card(loaded.card)
+            self._show_card(loaded.card)
         self.model_loaded.emit(loaded)
 
     def _on_failed(self, error: UserError) -> None:
@@ -315,11 +342,10 @@ class ModelTab(QWidget):
             self._loaded, self.tr("The loading of {name} was cancelled.").format(name=self._title(self._loading))
         )
 
-    def _on_finished(self) -> None:
+    def _end_loading(self) -> None:
         self._handle, self._loading = None, ""
         self.chooser.set_busy(False)
         self.refresh()
-        self._update_action()
         self.busy_changed.emit(False)
 
     # --- devices, once torch can tell them
@@ -357,14 +383,13 @@ class ModelTab(QWidget):
         path = _dropped_model(event)
         if path:
             event.acceptProposedAction()
-            self.open_reference(path)
-            self.load()
+            self.load_reference(path)
 
 
 def _dropped_model(event: QDropEvent) -> str:
-    """The folder, or the model file, among what is being dropped; ``""`` when there is none."""
+    """The folder (of a model or of adapters), or the model file, among what is dropped; ``""`` when there is none."""
     for url in event.mimeData().urls():
         path = url.toLocalFile()
-        if path and (Path(path).is_dir() or path.endswith((".safetensors", "config.json"))):
+        if path and (Path(path).is_dir() or path.endswith((".safetensors", "config.json", GGUF))):
             return path
     return ""

@@ -120,7 +120,7 @@ class ModelChooser(QWidget):
         layout.setSpacing(theme.em(self, 0.15))
         layout.addLayout(line)
         layout.addWidget(
-            Hint(self.tr("Or any model of the Hugging Face hub. Only safe weights (safetensors) are taken."))
+            Hint(self.tr("Or any model of the Hugging Face hub, by its name; “Find on the hub” searches it."))
         )
         return layout
 
@@ -262,13 +262,19 @@ class ModelChooser(QWidget):
         self._explain(self.load_button, tip)
         self.load_button.setEnabled(enabled)
 
-    def set_busy(self, busy: bool) -> None:
-        """While busy the list stays usable, so that one can look at other models meanwhile."""
+    def set_busy(self, busy: bool, *, downloading: bool = False) -> None:
+        """While busy the list stays usable, so that one can look at other models, and load one during a download."""
         self.cancel_button.setVisible(busy)
         self.cancel_button.setEnabled(busy)
+        tip = (
+            self.tr("Hang up. What came is kept, and the download goes on the next time")
+            if downloading
+            else self.tr("Stop the loading; the model loaded before stays")
+        )
+        self._explain(self.cancel_button, tip)
         self.progress.setVisible(busy)
-        self.device_box.setEnabled(not busy)
-        self.precision_box.setEnabled(not busy)
+        self.device_box.setEnabled(not busy or downloading)
+        self.precision_box.setEnabled(not busy or downloading)
         if busy:
             self.bar.setRange(0, 0)
             self.amount.clear()

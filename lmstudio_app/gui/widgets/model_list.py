@@ -106,7 +106,7 @@ class _Delegate(QStyledItemDelegate):
         painter.restore()
 
     def _paint_heading(self, painter: QPainter, option: QStyleOptionViewItem, row: ModelRow, area: QRectF) -> None:
-        painter.setFont(_small(option.font, bold=True))
+        painter.setFont(small_font(option.font, bold=True))
         painter.setPen(theme.muted(option.palette))
         painter.drawText(area, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignBottom, row.title)
 
@@ -114,24 +114,11 @@ class _Delegate(QStyledItemDelegate):
         self, painter: QPainter, option: QStyleOptionViewItem, row: ModelRow, area: QRectF, line: float
     ) -> None:
         palette = option.palette
-        selected = bool(option.state & QStyle.StateFlag.State_Selected)
-        hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
-        base, accent = palette.color(QPalette.ColorRole.Base), palette.color(QPalette.ColorRole.Highlight)
-        if selected or hovered:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(theme.blend(accent, base, 0.16 if selected else 0.07))
-            painter.drawRoundedRect(area, line * 0.3, line * 0.3)
-        if selected:
-            painter.setBrush(accent)
-            painter.drawRoundedRect(QRectF(area.left(), area.top(), line * 0.2, area.height()), 2, 2)
-        if selected and option.state & QStyle.StateFlag.State_HasFocus:
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(accent)
-            painter.drawRoundedRect(area, line * 0.3, line * 0.3)
+        selected = paint_row_background(painter, option, area, line)
         inside = area.adjusted(line * 0.6, line * 0.25, -line * 0.5, -line * 0.25)
         title_font = QFont(option.font)
         title_font.setWeight(QFont.Weight.DemiBold if row.state == "loaded" or selected else QFont.Weight.Medium)
-        small = _small(option.font)
+        small = small_font(option.font)
         state_width = QFontMetricsF(small).horizontalAdvance(row.state_text) + line * 0.2
         upper = QRectF(inside.left(), inside.top(), inside.width(), inside.height() / 2)
         lower = QRectF(inside.left(), upper.bottom(), inside.width(), inside.height() / 2)
@@ -159,7 +146,26 @@ class _Delegate(QStyledItemDelegate):
         return theme.muted(palette)
 
 
-def _small(font: QFont, *, bold: bool = False) -> QFont:
+def paint_row_background(painter: QPainter, option: QStyleOptionViewItem, area: QRectF, line: float) -> bool:
+    """Tint and mark the row that is selected, and tint the one below the mouse; returns whether it is selected."""
+    selected = bool(option.state & QStyle.StateFlag.State_Selected)
+    hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
+    base, accent = option.palette.color(QPalette.ColorRole.Base), option.palette.color(QPalette.ColorRole.Highlight)
+    if selected or hovered:
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(theme.blend(accent, base, 0.16 if selected else 0.07))
+        painter.drawRoundedRect(area, line * 0.3, line * 0.3)
+    if selected:
+        painter.setBrush(accent)
+        painter.drawRoundedRect(QRectF(area.left(), area.top(), line * 0.2, area.height()), 2, 2)
+    if selected and option.state & QStyle.StateFlag.State_HasFocus:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(accent)
+        painter.drawRoundedRect(area, line * 0.3, line * 0.3)
+    return selected
+
+
+def small_font(font: QFont, *, bold: bool = False) -> QFont:
     small = QFont(font)
     small.setPointSizeF(font.pointSizeF() * 0.88)
     if bold:
@@ -176,7 +182,7 @@ class ModelList(QListView):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.drop_hint = self.tr("Drop a model's folder here")
+        self.drop_hint = self.tr("Drop a model's folder or a GGUF file here")
         self._guide: tuple[tuple[str, str], ...] = ()
         self._rows = _Rows(self)
         self.setModel(self._rows)
@@ -255,7 +261,7 @@ class ModelList(QListView):
         title_font = QFont(self.font())
         title_font.setWeight(QFont.Weight.DemiBold)
         colours = (self.palette().color(QPalette.ColorRole.Text), theme.muted(self.palette()))
-        for text_font, gap in ((self.font(), 1.2), (self.font(), 0.8), (_small(self.font()), 0.6)):
+        for text_font, gap in ((self.font(), 1.2), (self.font(), 0.8), (small_font(self.font()), 0.6)):
             placed, top = [], area.top()
             for paragraph in self._guide:
                 for words, font, after in zip(paragraph, (title_font, text_font), (0.2, gap), strict=True):

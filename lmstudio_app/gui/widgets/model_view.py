@@ -21,6 +21,7 @@ from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.architecture_card import ArchitectureCard
+from lmstudio_app.gui.widgets.attached_bar import AttachedBar
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.scaled_label import Heading
@@ -28,6 +29,7 @@ from lmstudio_app.models.card import ModelCard
 from lmstudio_app.models.catalog import CatalogEntry, HubSource, WheelSource
 
 if TYPE_CHECKING:
+    from lmstudio_app.gui.hub_queries import ShownCode
     from lmstudio_app.models.loading import LoadedModel
 
 
@@ -94,9 +96,11 @@ class ModelView(QWidget):
     loaded_requested = Signal()
     download_requested = Signal()
     continue_requested = Signal()
+    code_requested = Signal(object)  # ShownCode
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._code: ShownCode | None = None
         self.banner = LoadedBanner(self)
         self.banner.show_requested.connect(self.loaded_requested)
         self.banner.continue_requested.connect(self.continue_requested)
@@ -115,6 +119,11 @@ class ModelView(QWidget):
         page_layout.setSpacing(theme.em(self, 0.3))
         page_layout.addWidget(self.title)
         page_layout.addWidget(self.subtitle)
+        self.code_bar = AttachedBar(
+            [("show", self.tr("Show the files…"), self.tr("Read the program code, and allow it or not"))], self
+        )
+        self.code_bar.chosen.connect(lambda _: self.code_requested.emit(self._code))
+        page_layout.addWidget(self.code_bar)
         page_layout.addWidget(self._scrolled(self.card), 1)
         self._pages = QStackedWidget(self)
         self._pages.addWidget(card_page)
@@ -150,6 +159,16 @@ class ModelView(QWidget):
         self.card.set_card(card)
         self._pages.setCurrentIndex(0)
         self._update_button()
+
+    def set_code(self, shown: ShownCode | None) -> None:
+        """The program code that the shown model brings along, when it needs it."""
+        self._code = shown
+        if shown is None:
+            self.code_bar.set_text("")
+        elif shown.allowed:
+            self.code_bar.set_text(self.tr("Its own program code is allowed and runs when it is loaded."))
+        else:
+            self.code_bar.set_text(self.tr("It needs program code of its own, which is off until you allow it."))
 
     def show_download(self, reference: str, entry: CatalogEntry | None) -> None:
         """A model that is not on this computer: what it is, how large, and from where it comes."""
