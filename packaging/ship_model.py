@@ -90,6 +90,7 @@ def ship(run: Path, name: str, *, models: Path = MODELS, catalog: Path = CATALOG
             _note_type(folder / "config.json")
         known = read_provenance(final)
         record: dict[str, Any] = {"title": said.title, "reference": f"starter:{name}", "license": said.license}
+        record["source"] = "trained with this app, and a part of it"
         record |= {"base_model": said.base} if said.base else {}
         write_provenance(folder, record | _without_folders({key: known[key] for key in _OF_THE_RUN if key in known}))
         (folder / "README.md").write_text(card_text(said, measured), encoding="utf-8")
