@@ -111,7 +111,7 @@ def create_base(name: str) -> Path:
 
 def rename_base(name: str, new: str) -> Path:
     """Raises :class:`UserError` for the handbook, while it is being built, and for a name that cannot be had."""
-    folder = _own_folder(name)
+    folder = own_folder(name)
     is_same = _key(new) == _key(name)  # but for its capitals
     target = folder.with_name(_checked(new)) if is_same else _free_folder(new)
     with build_lock(folder):
@@ -126,13 +126,14 @@ def trash_base(name: str) -> None:
 
     Raises :class:`UserError` for the handbook, while it is being built, and when there is no trash.
     """
-    folder = _own_folder(name)
+    folder = own_folder(name)
     with build_lock(folder):
         pass
     move_to_trash(folder)
 
 
-def _own_folder(name: str) -> Path:
+def own_folder(name: str) -> Path:
+    """The folder of one that a person may change. Raises :class:`UserError` for the handbook and unknown names."""
     if name == HANDBOOK:
         raise UserError("The handbook stays: it belongs to the application.", "Make a knowledge base of your own.")
     folder = find_on_shelf(name)

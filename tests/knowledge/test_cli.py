@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmstudio_app.cli import main
+from lmstudio_app.models.loading import LoadedModel
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -63,6 +64,10 @@ def test_build_ask_and_list(
         (("list", "nowhere"), "no knowledge base"),
         (("build", "base", "none.txt", "--passage-tokens", "3"), "passage_tokens is 3"),
         (("ask", "nowhere", "Why?", "--top", "0"), "top is 0"),
+        (("build", "handbook", "none.txt"), "handbook stays"),
+        (("new", "a/b"), "cannot have"),
+        (("rename", "nobody", "somebody"), "no knowledge base called nobody"),
+        (("delete", "handbook"), "handbook stays"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -78,3 +83,51 @@ def test_bad_input_is_one_line(
     assert text in err
     assert len(err.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_knowledge_bases_by_name(
+    tmp_path: Path,
+    folder: Path,
+    tiny_encoder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "kb", "new", "My files")
+    assert (code, Path(out.strip()).name) == (0, "My files")
+    code, _, err = run(capsys, "kb", "build", "my files", folder, "--encoder", tiny_encoder)
+    assert (code, "3 files added" in err) == (0, True)
+    code, out, _ = run(capsys, "kb", "rename", "my files", "Kitchen")
+    assert Path(out.strip()).name == "Kitchen"
+    code, out, _ = run(capsys, "kb", "list")
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [["0", "0", "handbook"], ["4", "3", "Kitchen"]]
+    code, out, _ = run(capsys, "kb", "list", "--json")
+    listed = json.loads(out)[1]
+    assert (listed["name"], listed["passages"], listed["error"]) == ("Kitchen", 4, None)
+    code, out, _ = run(capsys, "kb", "list", "Kitchen", "--json")
+    assert len(json.loads(out)["files"]) == 3
+    code, _, err = run(capsys, "kb", "delete", "Kitchen")
+    assert (code, "needs a yes" in err) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]
+
+
+def test_both_answers_are_there(
+    tmp_path: Path, folder: Path, tiny_encoder: Path, reader: LoadedModel, chat: LoadedModel,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    base = tmp_path / "base"
+    run(capsys, "kb", "build", base, folder, "--encoder", tiny_encoder)
+    asked = ("kb", "ask", base, "When do cats hunt?", "--min-probability", "0", "--max-new-tokens", "9",
+             "--model", reader.reference, "--chat-model", chat.reference)  # fmt: skip
+    code, out, _ = run(capsys, *asked, "--json")
+    row = json.loads(out)
+    assert (code, row["kind"]) == (0, "generated")
+    marked = row["extracted"]
+    assert Path(marked["file"]).read_text(encoding="utf-8")[marked["start"] : marked["end"]] == marked["answer"]
+    code, out, _ = run(capsys, *asked)
+    assert code == 0
+    written, _, rest = out.partition("\n\n")
+    assert written.strip() == row["answer"]
+    assert rest.startswith(f"In the text: {' '.join(marked['answer'].split())}\n\n[1] ")
+    code, out, _ = run(capsys, *asked[:-1], "none", "--json")
+    assert json.loads(out)["kind"] == "extracted"
