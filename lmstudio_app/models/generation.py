@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,9 @@ class DecodingOptions:
         0, "No repeats of", "This many tokens in a row never occur twice in a text; 0: as the model has it.",
         minimum=0, maximum=100,
     )  # fmt: skip
-    sample: bool = option(False, "Sample", "Draw each token at random by its probability, for texts that vary.")
+    sample: bool = option(
+        False, "Sample", "Draw each token at random by its probability, for texts that vary; beams mean nothing then."
+    )
     temperature: float = option(
         1.0, "Temperature", "Below 1 sampling keeps to the probable, above it dares more.", minimum=0.01, maximum=10.0
     )
@@ -43,6 +46,7 @@ class DecodingOptions:
     top_p: float = option(
         1.0, "Top p", "Sampling looks at the most probable tokens that make up this share.", minimum=0.01, maximum=1.0
     )
+    seed: int = option(0, "Seed", "Sampling with the same seed draws the same texts again.", minimum=0, maximum=2**31)
 
     def __post_init__(self) -> None:
         check_options(self, "options")
@@ -67,12 +71,21 @@ def stopping_criterion(ctx: JobContext, *, ends_early: bool = False) -> Callable
 def interruptible(model: Any, ctx: JobContext) -> Iterator[None]:
     """Let ``ctx.check()`` be asked before every layer: a pass over long texts can take seconds, and a stop must not.
 
-    A cancelled job raises :class:`lmstudio_app.errors.Cancelled` out of the model's ``forward``.
+    A cancelled job raises :class:`lmstudio_app.errors.Cancelled` out of the model's ``forward``, or out of the backward
+    pass where there is one. Only this thread's passes are asked: pages share their models.
     """
     import torch
 
+    mine = threading.get_ident()
+
+    def _ask(_: Any, given: tuple[Any, ...]) -> None:
+        if threading.get_ident() == mine:
+            ctx.check()
+            if given and isinstance(given[0], torch.Tensor) and given[0].requires_grad:
+                given[0].register_hook(lambda gradient: ctx.check())  # type: ignore[no-untyped-call]
+
     layers = [layer for module in model.modules() if isinstance(module, torch.nn.ModuleList) for layer in module]
-    hooks = [layer.register_forward_pre_hook(lambda *_: ctx.check()) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(_ask) for layer in layers]
     try:
         yield
     finally:

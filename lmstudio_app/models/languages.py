@@ -58,6 +58,11 @@ def check_language(code: str) -> str:
     return plain
 
 
+def known_code(code: str) -> str:
+    """The ISO 639-1 code of a code of ISO 639-1 or 639-3; empty for what is neither."""
+    return code if code in ISO_639_3 else _ISO_639_1.get(code, "")
+
+
 def source_token(language: str) -> str:
     """The Marian token of a target language: ``>>deu<<``."""
     return f">>{ISO_639_3[check_language(language)][0]}<<"
@@ -115,7 +120,7 @@ def _collect(pattern: re.Pattern[str], names: Any) -> dict[str, str]:
         if not (match := pattern.fullmatch(name)):
             continue
         code, extra = _parts(match)
-        language = code if code in ISO_639_3 else _ISO_639_1.get(code, "")
+        language = known_code(code)
         if not language:
             continue
         script = _FIRST_SCRIPTS.index(extra) if extra in _FIRST_SCRIPTS else len(_FIRST_SCRIPTS)
