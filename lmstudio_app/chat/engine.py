@@ -44,7 +44,7 @@ class ReplyReport:
 
     ``prompt_tokens`` is the whole prompt, ``reused_tokens`` what of it was still in memory from the turn before,
     ``dropped_messages`` the oldest ones that gave way. ``ending``: ``end`` (the model ended its turn), ``length``,
-    ``stop text``, or ``stopped`` by the user. ``seconds`` count from the question, ``first_seconds`` to the first token.
+    ``stop text``, or ``stopped`` by the user. ``seconds`` from the question on, ``first_seconds`` to the first token.
     """
 
     prompt_tokens: int = 0
