@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QCoreApplication, QDateTime, QLocale, Qt
+from PySide6.QtCore import QCoreApplication, QDateTime, Qt
 from PySide6.QtGui import QColor, QPalette
 
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.hub_queries import Hit
-from lmstudio_app.gui.text import compact_number_text
+from lmstudio_app.gui.text import compact_number_text, number_text
 from lmstudio_app.models.hub_search import HubResult
 from lmstudio_app.models.hub_weights import WeightChoice
 
@@ -101,9 +101,14 @@ def size_text(result: HubResult) -> str:
 
 
 def date_text(iso: str) -> str:
-    """The day, as the reader's country writes it."""
+    """The day: ``2025-02-06``."""
     moment = QDateTime.fromString(iso, Qt.DateFormat.ISODate)
-    return QLocale().toString(moment.date(), QLocale.FormatType.ShortFormat) if moment.isValid() else ""
+    return moment.date().toString(Qt.DateFormat.ISODate) if moment.isValid() else ""
+
+
+def count_text(count: int) -> str:
+    """``945``, ``12.3k``: a number of downloads or likes."""
+    return compact_number_text(count) if count >= 1000 else number_text(count)
 
 
 def what_text(hit: Hit) -> str:
@@ -113,11 +118,11 @@ def what_text(hit: Hit) -> str:
 
 
 def how_text(hit: Hit) -> str:
-    """``1.2M downloads · 300 likes · apache-2.0 · 06/02/2025``"""
+    """``1.2M downloads · 300 likes · apache-2.0 · 2025-02-06``"""
     result = hit.result
     counts = _tr("{downloads} downloads · {likes} likes · {license}").format(
-        downloads=compact_number_text(result.downloads),
-        likes=compact_number_text(result.likes),
+        downloads=count_text(result.downloads),
+        likes=count_text(result.likes),
         license=result.license or _tr("licence not stated"),
     )
     return " · ".join(part for part in (counts, date_text(result.updated)) if part)

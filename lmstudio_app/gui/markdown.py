@@ -140,11 +140,16 @@ def readable(colour: QColor, background: QColor, ink: QColor) -> QColor:
     return ink
 
 
-def show_markdown(document: QTextDocument, text: str, font: QFont, palette: QPalette) -> None:
-    """Fill ``document`` with the Markdown, in the font and the colours of whoever shows it."""
+def show_markdown(
+    document: QTextDocument, text: str, font: QFont, palette: QPalette, *, line_breaks: bool = True
+) -> None:
+    """Fill ``document`` with the Markdown, in the font and the colours of whoever shows it.
+
+    ``line_breaks``: each one is meant, as models write; in a text of a person they are where the line was full.
+    """
     if document.defaultFont() != font:
         document.setDefaultFont(font)
-    document.setMarkdown(harmless(text), FEATURES)
+    document.setMarkdown(harmless(text) if line_breaks else "".join(_outside_code(text)), FEATURES)
     _Dress(document, font, palette).apply()
 
 

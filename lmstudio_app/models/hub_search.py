@@ -13,7 +13,7 @@ from lmstudio_app.errors import Cancelled
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.credentials import find_token
 from lmstudio_app.models.hub import HubFile, ask_about, choose_files, files_of, license_of
-from lmstudio_app.models.hub_client import endpoint, explain, hub_headers, patiently, require_network, timeout
+from lmstudio_app.models.hub_client import TOKEN, endpoint, explain, hub_headers, patiently, require_network, timeout
 from lmstudio_app.models.transfer import Line, SourceError, call_beside
 from lmstudio_app.options import check_options, option
 
@@ -177,7 +177,11 @@ def read_details(repo_id: str, ctx: JobContext) -> HubDetails:
         problem = error
     card = ""
     if any(file.path == "README.md" for file in files):
-        card = _asked(lambda line: patiently(line, lambda: _read_card(repo_id, info.sha, line)), repo_id, ctx)
+        try:
+            card = _asked(lambda line: patiently(line, lambda: _read_card(repo_id, info.sha, line)), repo_id, ctx)
+        except SourceError as error:  # a gated model is described to everybody, its files are not
+            if error.parameters.get("needs") != TOKEN:
+                raise
     return HubDetails(_from_info(info), info.sha or "main", card, tuple(files), chosen, problem, tuple(info.tags or ()))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.hub_server import HubServer, serve_hub
+
 WORDS = {"positive": ("good", "great", "wonderful", "loved"), "negative": ("bad", "awful", "boring", "hated")}
 
 
@@ -21,6 +23,15 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub, and the environment that makes huggingface_hub use it."""
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with serve_hub() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
 
 
 @pytest.fixture

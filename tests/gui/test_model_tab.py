@@ -20,7 +20,7 @@ from lmstudio_app.gui.tabs.model import ModelTab
 from lmstudio_app.models.loading import LoadedModel
 from lmstudio_app.models.references import install_folder
 from lmstudio_app.models.saving import save_model
-from tests.hub_server import HubServer, serve_hub
+from tests.hub_server import HubServer
 
 STARTER, CHAT = "starter:encoder", "starter:chat"
 
@@ -34,14 +34,6 @@ def tab(qtbot: QtBot, services: Any) -> Iterator[ModelTab]:
     qtbot.waitExposed(tab)
     yield tab
     tab.shutdown()
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    with serve_hub() as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        yield server
 
 
 def load(qtbot: QtBot, tab: ModelTab) -> LoadedModel:

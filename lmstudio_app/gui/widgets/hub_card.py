@@ -41,6 +41,10 @@ def _plain_link(words: str, address: str) -> str:
     return f"[{inside}]({address})" if inside else ""
 
 
+def _slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
 class HubCard(QTextBrowser):
     """``link_clicked`` with the address, which whoever listens may ask about and open."""
 
@@ -59,21 +63,21 @@ class HubCard(QTextBrowser):
         """Pictures and styles of a card stay where they are."""
         return None
 
-    def set_card(self, text: str) -> None:
-        """Show a card; an empty one says so."""
+    def set_card(self, text: str, missing: str = "") -> None:
+        """Show a card, or why there is none."""
         self._text = readable_card(text)
         shown = self._text
         if len(shown) > LONGEST:
             cut = self.tr("*The card goes on on the model's page.*")
             shown = f"{shown[:LONGEST].rsplit(chr(10), 1)[0]}\n\n{cut}"
-        self._show(shown or self.tr("*The authors have written no model card.*"))
+        self._show(shown or missing or self.tr("The authors have written no model card."))
 
     def card(self) -> str:
         """What is shown, as Markdown."""
         return self._text
 
     def _show(self, text: str) -> None:
-        show_markdown(self.document(), text, self.font(), self.palette())
+        show_markdown(self.document(), text, self.font(), self.palette(), line_breaks=False)
         self.moveCursor(QTextCursor.MoveOperation.Start)
         self.verticalScrollBar().setValue(0)
 
@@ -81,4 +85,14 @@ class HubCard(QTextBrowser):
         if url.scheme() in ("http", "https"):
             self.link_clicked.emit(url.toString())
         elif url.hasFragment() and not url.path():
-            self.scrollToAnchor(url.fragment())
+            self._scroll_to_heading(url.fragment())
+
+    def _scroll_to_heading(self, name: str) -> None:
+        """Headings are known by their words, as on the hub: ``#how-to-use``."""
+        block = self.document().begin()
+        while block.isValid():
+            if block.blockFormat().headingLevel() and _slug(block.text()) == name.lower():
+                top = self.document().documentLayout().blockBoundingRect(block).top()
+                self.verticalScrollBar().setValue(round(top))
+                return
+            block = block.next()

@@ -12,7 +12,6 @@ from lmstudio_app.gui import hub_texts, theme
 from lmstudio_app.gui.downloads import DONE, PAUSED, Download
 from lmstudio_app.gui.hub_queries import Hit, HubModel
 from lmstudio_app.gui.text import error_texts
-from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.hub_card import HubCard
 from lmstudio_app.gui.widgets.hub_files import HubFiles
@@ -51,7 +50,9 @@ class HubDetailsView(QWidget):
         self.title = Heading("", self, scale=1.35)
         self.title.setTextFormat(Qt.TextFormat.PlainText)
         self.title.setWordWrap(True)
-        self.facts = ElidedLabel(self)
+        self.facts = QLabel(self)
+        self.facts.setTextFormat(Qt.TextFormat.PlainText)
+        self.facts.setWordWrap(True)
         self.facts.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self.verdict = ScaledLabel("", self)
         self.verdict.setWordWrap(True)
@@ -161,7 +162,10 @@ class HubDetailsView(QWidget):
         )
         self.files.set_model(model)
         self.problem.set_text(self._problem_text(model))
-        self.card.set_card(model.details.card)
+        is_withheld = any(file.path == "README.md" for file in model.details.files)
+        self.card.set_card(
+            model.details.card, self.tr("The hub shows its card only to those who have access.") if is_withheld else ""
+        )
         self._stack.setCurrentWidget(self.page)
         self._update_action()
 

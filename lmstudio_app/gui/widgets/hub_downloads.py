@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QPalette
+from PySide6.QtCore import QEvent, QObject, Qt, Signal
+from PySide6.QtGui import QPalette, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -159,8 +159,7 @@ class DownloadsPanel(QWidget):
         self._column.setSpacing(theme.em(self, 0.3))
         self._column.addStretch(1)
         self._inside = inside
-        self.area = _Area(self)
-        self.area.setWidget(inside)
+        self.area = _Area(inside, self)
         self.area.setAccessibleName(self.tr("Downloads"))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -189,10 +188,7 @@ class DownloadsPanel(QWidget):
         download = self._manager.find(reference)
         line = self.lines.get(reference)
         if download is not None and line is not None:
-            had_error = line.error.text()
             line.show_download(download)
-            if had_error != line.error.text():
-                self._fit()
 
     def _on_removed(self, reference: str) -> None:
         line = self.lines.pop(reference, None)
@@ -204,7 +200,7 @@ class DownloadsPanel(QWidget):
 
     def _fit(self) -> None:
         self.setVisible(bool(self.lines))
-        self.area.fit(list(self.lines.values())[:_SHOWN], self._column.spacing())
+        self.area.fit()
 
     def _on_pressed(self, reference: str, name: str) -> None:
         match name:
@@ -242,22 +238,37 @@ class DownloadsPanel(QWidget):
         )
 
 
-class _Area(QScrollArea):
-    """As high as its first lines."""
+def _height(line: QWidget, width: int) -> int:
+    return line.heightForWidth(width) if line.hasHeightForWidth() else line.sizeHint().height()
 
-    def __init__(self, parent: QWidget) -> None:
+
+class _Area(QScrollArea):
+    """As high as its first lines are at the width there is."""
+
+    def __init__(self, inside: QWidget, parent: QWidget) -> None:
         super().__init__(parent)
-        self._height = 0
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)
+        self.setWidget(inside)
+        inside.installEventFilter(self)
+        self.fit()
 
-    def fit(self, lines: list[DownloadLine], spacing: int) -> None:
-        width = max(1, self.viewport().width())
-        heights = [max(line.sizeHint().height(), line.heightForWidth(width)) for line in lines]
-        self._height = sum(heights) + spacing * max(0, len(lines) - 1)
-        self.setFixedHeight(self._height)
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width():
+            self.fit()
 
-    def sizeHint(self) -> QSize:
-        return QSize(super().sizeHint().width(), self._height)
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.LayoutRequest:  # a line has more to say, or less
+            self.fit()
+        return super().eventFilter(watched, event)
+
+    def fit(self) -> None:
+        layout = self.widget().layout()
+        width = max(self.viewport().width(), theme.characters(self, 60))  # it has none before it is shown
+        lines = [item.widget() for item in map(layout.itemAt, range(layout.count())) if item.widget() is not None]
+        heights = [_height(line, width) for line in lines[:_SHOWN]]
+        height = sum(heights) + layout.spacing() * max(0, len(heights) - 1)
+        if height != self.maximumHeight():
+            self.setFixedHeight(height)

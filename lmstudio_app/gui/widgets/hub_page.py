@@ -172,11 +172,10 @@ class HubPage(QWidget):
             self._show_nothing(more_to_come=bool(hits.cursor))
             return
         self._left.setCurrentWidget(self._found)
+        self.details.show()
         self.count.setText(self.tr("{count} models so far").format(count=number_text(len(self.results.hits))))
         if not hits.cursor:
             self.count.setText(self.tr("{count} models, no more").format(count=number_text(len(self.results.hits))))
-        if not more:
-            self.results.setFocus()
 
     def _show_nothing(self, *, more_to_come: bool) -> None:
         self._show_empty(
@@ -227,6 +226,7 @@ class HubPage(QWidget):
         self.empty.clear_buttons()
         self.empty.set_texts(title, text)
         self._left.setCurrentWidget(self.empty)
+        self.details.hide()
 
     def _show_beginning(self) -> None:
         self._show_empty(

@@ -110,6 +110,7 @@ class TokenDialog(QDialog):
         }
         text = texts.get(state.source) or self.tr("There is no token for {host}.")
         self.state.setText(text.format(host=state.host, keyring=state.keyring))
+        self.adjustSize()
 
     def _update(self) -> None:
         has_keyring = self._state is not None and bool(self._state.keyring)
@@ -145,16 +146,11 @@ class TokenDialog(QDialog):
         self._ask_state()
 
     def _on_failed(self, error: UserError) -> None:
-        self.notice.set_text(" ".join(text for text in error_texts(error) if text))
-        self.state.setText("")
-        self._ask_state_quietly()
-
-    def _ask_state_quietly(self) -> None:
         """What is kept is as before."""
         if self._state is not None:
-            notice = self.notice.text()
             self._on_state(self._state)
-            self.notice.set_text(notice)
+        self.notice.set_text(" ".join(text for text in error_texts(error) if text))
+        self.adjustSize()
 
     def _on_closed(self) -> None:
         self.edit.clear()

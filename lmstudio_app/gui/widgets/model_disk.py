@@ -173,7 +173,11 @@ class ModelDiskPage(QWidget):
         models = sum(row.item.size for row in disk.rows if row.item.kind == "model" and row.deletable)
         made = sum(row.item.size for row in disk.rows if row.item.kind == "conversion")
         total = models + made + disk.downloads
-        self.total.setText(self.tr("Models take up {size} on this disk").format(size=format_bytes(total)))
+        self.total.setText(
+            self.tr("Models take up {size} on this disk").format(size=format_bytes(total))
+            if total
+            else self.tr("No model is on this disk yet")
+        )
         self.detail.setText(
             self.tr(
                 "Models: {models}. Conversions of files elsewhere, made again when needed: {made}. Begun downloads: "
