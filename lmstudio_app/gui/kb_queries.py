@@ -104,13 +104,29 @@ def build(request: BuildRequest, ctx: JobContext) -> BuildReport | None:
     return build_knowledge_base(request, ctx)
 
 
+AROUND = 50_000  # characters of a document that are shown on either side of a passage
+
+
 @dataclass(frozen=True)
 class DocumentRequest:
+    """Characters ``start`` to ``end`` of ``file`` in the knowledge base in ``folder``, with what is around them."""
+
     folder: Path
     file: str
+    start: int
+    end: int
 
 
-def read_document_text(request: DocumentRequest, ctx: JobContext) -> str:
+@dataclass(frozen=True)
+class DocumentPart:
+    """``text`` begins at character ``start`` of a document that has ``total``."""
+
+    text: str
+    start: int
+    total: int
+
+
+def read_document_text(request: DocumentRequest, ctx: JobContext) -> DocumentPart:
     """The text that was taken out of a file. Raises :class:`UserError` when the file is not in there any longer."""
     from lmstudio_app.knowledge.store import Store
 
@@ -119,11 +135,13 @@ def read_document_text(request: DocumentRequest, ctx: JobContext) -> str:
         text = store.text(request.file)
     finally:
         store.close()
-    if text is None:
+    if text is None or len(text) < request.end:
         raise UserError(
-            "{file} is no longer in the knowledge base.", "Ask again.", file=request.file
+            "{file} has changed since it was asked, or is no longer in the knowledge base.", "Ask again.",
+            file=request.file,
         )  # fmt: skip
-    return text
+    start = max(0, request.start - AROUND)
+    return DocumentPart(text[start : request.end + AROUND], start, len(text))
 
 
 @dataclass(frozen=True, eq=False)

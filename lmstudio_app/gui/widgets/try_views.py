@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QFont, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QScrollArea, QTextBrowser, QTextEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QFont, QTextCursor
+from PySide6.QtWidgets import QFrame, QLabel, QPlainTextEdit, QScrollArea, QTextBrowser, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.try_queries import Reply
 from lmstudio_app.gui.try_texts import label_title
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.marked_text import Mark, MarkedText
 from lmstudio_app.gui.widgets.scaled_label import FontScale, Hint
 from lmstudio_app.gui.widgets.score_bars import ScoreBars
 from lmstudio_app.gui.widgets.try_candidates import share_text
@@ -129,7 +130,6 @@ class AnswerView(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._span = (0, 0)
         self.answer = QLabel(self)
         self.answer.setWordWrap(True)
         self.answer.setTextFormat(Qt.TextFormat.PlainText)
@@ -138,11 +138,7 @@ class AnswerView(QWidget):
         FontScale(self.answer, 1.4, QFont.Weight.DemiBold)
         self.score = Hint("", self)
         self.score.setToolTip(self.tr("The probability of this part among all parts of the text"))
-        self.context = QPlainTextEdit(self)
-        self.context.setReadOnly(True)
-        self.context.setTabChangesFocus(True)
-        self.context.setAccessibleName(self.tr("The text with the answer marked"))
-        self.context.setToolTip(self.tr("Where the answer stands"))
+        self.context = MarkedText(self.tr("The text with the answer marked"), self.tr("Where the answer stands"), self)
         layout = _fill(self)
         layout.addWidget(self.answer)
         layout.addWidget(self.score)
@@ -150,11 +146,9 @@ class AnswerView(QWidget):
         self.clear()
 
     def clear(self) -> None:
-        self._span = (0, 0)
         self.answer.clear()
         self.score.clear()
         self.context.clear()
-        self.context.setExtraSelections([])
         self.context.hide()
 
     def begin(self, inputs: Mapping[str, Any]) -> None:
@@ -165,16 +159,8 @@ class AnswerView(QWidget):
         self.answer.setText(found.answer or self.tr("No answer in this text"))
         self.answer.setAccessibleName(self.answer.text())
         self.score.setText(self.tr("Score {share}").format(share=share_text(found.score)))
-        context = str(inputs["context"])
-        self.context.setPlainText(context)
         self.context.show()
-        # Qt counts UTF-16 units
-        self._span = (_units(context[: found.start]), _units(context[: found.end]))
-        self._mark()
-        cursor = QTextCursor(self.context.document())
-        cursor.setPosition(self._span[0])
-        self.context.setTextCursor(cursor)
-        self.context.centerCursor()
+        self.context.show_text(str(inputs["context"]), [Mark(found.start, found.end)])
 
     def copied_text(self) -> str:
         return self.answer.text()
@@ -182,33 +168,7 @@ class AnswerView(QWidget):
     @property
     def marked(self) -> str:
         """The part of the text that is marked."""
-        selections = self.context.extraSelections()
-        return str(selections[0].cursor.selectedText()) if selections else ""
-
-    def _mark(self) -> None:
-        start, end = self._span
-        if start == end:
-            self.context.setExtraSelections([])
-            return
-        selection = QTextEdit.ExtraSelection()
-        cursor = QTextCursor(self.context.document())
-        cursor.setPosition(start)
-        cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
-        style = QTextCharFormat()
-        palette = self.palette()
-        style.setBackground(theme.blend(palette.accent().color(), palette.base().color(), 0.35))
-        style.setFontWeight(QFont.Weight.DemiBold)
-        selection.cursor, selection.format = cursor, style
-        self.context.setExtraSelections([selection])
-
-    def changeEvent(self, event: QEvent) -> None:
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "context"):
-            QTimer.singleShot(0, self, self._mark)
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+        return self.context.marked
 
 
 class ConversationView(QTextBrowser):
