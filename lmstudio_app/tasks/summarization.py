@@ -11,16 +11,16 @@ from lmstudio_app.tasks.outputs import Text
 from lmstudio_app.tasks.seq2seq import (
     TEXT,
     Seq2SeqOptions,
-    WriteOptions,
     collate,
     declared_prefix,
     encode_sources,
     encode_targets,
     evaluate_pairs,
     smoothed_loss,
-    trained_options,
-    write_rows,
 )
+from lmstudio_app.tasks.streaming import read_ahead, row_text
+from lmstudio_app.tasks.summarizing import summarize_texts
+from lmstudio_app.tasks.summary_writers import SummaryOptions
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, Rows, Setup, Task, count_labels
 from lmstudio_app.tasks.text_metrics import summary_scores
 from lmstudio_app.tasks.writing import Prompt
@@ -57,15 +57,27 @@ def evaluate(evaluation: Evaluation) -> tuple[dict[str, float], dict[str, Any]]:
 
 
 def summarize(
-    loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, options: WriteOptions
+    loaded: LoadedModel, rows: Iterable[Mapping[str, Any]], ctx: JobContext, options: SummaryOptions
 ) -> Iterator[Text]:
-    """The summary of each row's ``text``, in the rows' order."""
-    prefix = options.source_prefix or str(trained_options(loaded).get("source_prefix") or "")
+    """The summary of each row's ``text``, in the rows' order; see :func:`summarize_texts` for long and short ones.
 
-    def _prompts(texts: Sequence[str], rows: Sequence[Mapping[str, Any]], limit: int) -> list[Prompt]:
-        return [Prompt(ids) for ids in _sources(loaded.tokenizer, loaded.model.config, prefix, texts, limit)]
-
-    return write_rows(loaded, rows, ctx, options, _prompts)
+    A stop ends it between two windows of rows. Raises :class:`UserError` for a row without a text, and for a model that
+    cannot write.
+    """
+    has_warned = False
+    # a language model is slow, and whoever waits for the first rows should not wait for hundreds
+    ahead = read_ahead(rows, options.batch_size if loaded.head == "seq2seq-lm" else max(1, options.batch_size // 16))
+    for window in ahead:
+        if ctx.stopping:
+            return
+        for summary in summarize_texts(loaded, [row_text(row) for row in window], ctx, options):
+            if summary.joined and not has_warned:
+                has_warned = True
+                ctx.warn(
+                    "The summaries of the parts of a long text could not be made shorter; they stand one behind the "
+                    "other."
+                )
+            yield Text(summary.text)
 
 
 DOCUMENT = ColumnSpec(
@@ -85,10 +97,10 @@ SUMMARIZE = Prediction(
     title="Summarisation",
     help="Say in few sentences what long texts say.",
     inputs=(TEXT,),
-    heads=("seq2seq-lm",),
+    heads=("seq2seq-lm", "causal-lm"),
     output=Text,
     predict=summarize,
-    options=WriteOptions,
+    options=SummaryOptions,
 )
 SUMMARIZATION = Task(
     name="summarization",

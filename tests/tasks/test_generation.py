@@ -13,8 +13,8 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.generation import DecodingOptions, interruptible, stopping_criterion
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
-from lmstudio_app.tasks.seq2seq import WriteOptions
 from lmstudio_app.tasks.summarization import summarize
+from lmstudio_app.tasks.summary_writers import SummaryOptions
 from lmstudio_app.tasks.writing import Prompt, generate_texts
 from tests.tiny_seq2seq import PAIRS, build_bart, build_marian
 
@@ -113,7 +113,7 @@ def test_rows_stream_in_order_window_by_window(marian: LoadedModel) -> None:
             read += 1
             yield {"text": SOURCES[number % len(SOURCES)]}
 
-    options = WriteOptions(beams=1, max_new_tokens=6, batch_size=2)
+    options = SummaryOptions(beams=1, max_new_tokens=6, batch_size=2)
     stream = summarize(marian, _rows(), JobContext(), options)
     first = next(stream)
     assert read == 32
@@ -175,4 +175,4 @@ def test_a_stop_ends_early_only_where_that_is_wanted(marian: LoadedModel) -> Non
 def test_a_model_that_cannot_write_is_refused(tiny_encoder: Path) -> None:
     loaded = load_model(LoadRequest(str(tiny_encoder), device="cpu"), JobContext())
     with pytest.raises(UserError, match="does not turn one text into another"):
-        list(summarize(loaded, [{"text": "tea"}], JobContext(), WriteOptions()))
+        list(summarize(loaded, [{"text": "tea"}], JobContext(), SummaryOptions()))

@@ -12,8 +12,9 @@ from lmstudio_app.cli import main
 from lmstudio_app.events import Evaluated
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
-from lmstudio_app.tasks.seq2seq import Seq2SeqOptions, WriteOptions
+from lmstudio_app.tasks.seq2seq import Seq2SeqOptions
 from lmstudio_app.tasks.summarization import encode, summarize
+from lmstudio_app.tasks.summary_writers import SummaryOptions
 from lmstudio_app.tasks.task import Setup
 from lmstudio_app.tasks.text_metrics import bleu_tokenizer, summary_scores, translation_scores, units
 from lmstudio_app.training.loop import TrainRequest, train
@@ -64,7 +65,8 @@ def test_a_chinese_summary(tmp_path: Path) -> None:
     result = train(TrainRequest(recipe_for(build_marian(tmp_path / "marian"), data), tmp_path / "run"), JobContext())
     assert result.metrics["rouge_l"] == pytest.approx(1)
     loaded = load_model(LoadRequest(str(result.model_folder), device="cpu"), JobContext())
-    outputs = summarize(loaded, [{"text": pair[0]} for pair in pairs], JobContext(), WriteOptions(beams=1))
+    options = SummaryOptions(beams=1, max_new_tokens=64)
+    outputs = summarize(loaded, [{"text": pair[0]} for pair in pairs], JobContext(), options)
     assert [output.text for output in outputs] == [summary for _, summary in pairs]
 
 

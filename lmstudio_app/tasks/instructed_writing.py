@@ -1,0 +1,216 @@
+"""Texts by a language model behind prompts: batched, each within limits of its own, and watched while they grow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lmstudio_app.data.batching import sorted_batches
+from lmstudio_app.errors import is_out_of_memory
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.generation import interruptible
+from lmstudio_app.models.quiet import quiet_transformers
+from lmstudio_app.models.sampling import sampling_processor
+from lmstudio_app.tasks.chat_templates import end_of_turn_ids
+
+if TYPE_CHECKING:
+    import torch
+
+    from lmstudio_app.models.loading import LoadedModel
+
+# tokens of the prompts in a batch: what is kept of them for the attention of every layer stays small
+_BATCH_TOKENS = 8192
+_LOOK = 0.1  # seconds between two looks at the texts that grow
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A prompt as token ids, and how many tokens are written behind it, at least and at most."""
+
+    input_ids: Sequence[int]
+    min_tokens: int
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How tokens are chosen. At temperature 0 the best one is taken.
+
+    ``repetition_penalty`` (Keskar et al. 2019) and ``no_repeat_ngram`` look at what was written and not at the prompt,
+    whose words a summary should use.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text, the tokens it took, and whether the model ended it (not the limit, and nobody who stopped it)."""
+
+    text: str
+    tokens: int
+    ended: bool
+
+
+def write_behind(
+    loaded: LoadedModel,
+    asks: Sequence[Ask],
+    ctx: JobContext,
+    manner: Manner,
+    *,
+    batch_size: int = 8,
+    first_row: int = 0,
+    ends_early: bool = False,
+    watch: Callable[[int, str], object] | None = None,
+    done: Callable[[int, Written], object] | None = None,
+) -> list[Written]:
+    """What the model writes behind each prompt, in the prompts' order.
+
+    Prompts of similar length go through the model together, filled up on the left; a batch for which there is no memory
+    is halved. ``watch`` is told of a row and its text so far, ten times a second at most; ``done`` of each row that is
+    written. With ``ends_early`` a stop ends the texts where they are, and those not begun are empty.
+    """
+    import numpy as np
+    import torch
+
+    found = [Written("", 0, ended=False)] * len(asks)
+    ends = end_of_turn_ids(loaded.tokenizer, loaded.model.generation_config)
+    lengths = np.array([len(ask.input_ids) for ask in asks], dtype=np.int64)
+    waiting = list(reversed(sorted_batches(lengths, batch_size, _BATCH_TOKENS)))
+    with quiet_transformers(), torch.inference_mode(), interruptible(loaded.model, ctx):
+        while waiting and not (ends_early and ctx.stopping):
+            ctx.check()
+            rows = waiting.pop()
+            batch = _Batch(loaded, [asks[row] for row in rows], ends)
+            look = None if watch is None else (lambda row, text, rows=rows: watch(int(rows[row]), text))
+            try:
+                texts = batch.write(
+                    ctx, manner, [(manner.seed, first_row + int(row)) for row in rows], look, ends_early=ends_early
+                )
+            except RuntimeError as error:
+                if not is_out_of_memory(error) or len(rows) == 1:
+                    raise
+                waiting += [rows[len(rows) // 2 :], rows[: len(rows) // 2]]
+                continue
+            for row, text in zip(rows, texts, strict=True):
+                found[row] = text
+                if done is not None:
+                    done(int(row), text)
+    return found
+
+
+class _Batch:
+    """Prompts that go through the model together."""
+
+    def __init__(self, loaded: LoadedModel, asks: Sequence[Ask], ends: Sequence[int]) -> None:
+        self.loaded, self.asks, self.ends = loaded, asks, list(ends)
+        tokenizer = loaded.tokenizer
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (self.ends or [0])[0]
+        self.width = max(len(ask.input_ids) for ask in asks)
+
+    def write(
+        self,
+        ctx: JobContext,
+        manner: Manner,
+        seeds: Sequence[Sequence[int]],
+        look: Callable[[int, str], object] | None,
+        *,
+        ends_early: bool,
+    ) -> list[Written]:
+        import torch
+        from transformers import GenerationConfig
+
+        rows, width = len(self.asks), self.width
+        ids, mask = torch.full((rows, width), self.pad), torch.zeros((rows, width), dtype=torch.int64)
+        for row, ask in enumerate(self.asks):
+            begin = width - len(ask.input_ids)
+            ids[row, begin:] = torch.as_tensor(list(ask.input_ids))
+            mask[row, begin:] = 1
+        ids, mask = ids.to(self.loaded.device), mask.to(self.loaded.device)
+        written = self.loaded.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            generation_config=GenerationConfig(
+                do_sample=False,
+                num_beams=1,
+                temperature=1.0,
+                top_p=1.0,
+                top_k=50,
+                repetition_penalty=1.0,
+                max_new_tokens=max(ask.max_tokens for ask in self.asks),
+                eos_token_id=self.ends or None,
+                pad_token_id=self.pad,
+            ),
+            logits_processor=[
+                self._keep_to_rules(manner),
+                sampling_processor(mask, seeds, temperature=manner.temperature, top_k=manner.top_k, top_p=manner.top_p),
+            ],
+            stopping_criteria=[self._look_on(ctx, look, ends_early=ends_early)],
+        )[:, width:].tolist()
+        return [self._read(tokens, ask.max_tokens) for tokens, ask in zip(written, self.asks, strict=True)]
+
+    def _read(self, tokens: Sequence[int], most: int) -> Written:
+        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
+        kept = tokens[: most if end is None else end]
+        text = self.loaded.tokenizer.decode(kept, skip_special_tokens=True).strip()
+        return Written(text, len(kept), ended=end is not None)
+
+    def _keep_to_rules(self, manner: Manner) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        """A logits processor: no end too early, no run of tokens twice, what was written less probable."""
+        import torch
+
+        fewest = torch.tensor([ask.min_tokens for ask in self.asks], device=self.loaded.device)
+
+        def _process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            scores = scores.float().clone()
+            written = input_ids[:, self.width :]
+            count = written.shape[1]
+            if manner.repetition_penalty != 1.0 and count:
+                seen = scores.gather(1, written)
+                penalty = manner.repetition_penalty
+                scores.scatter_(1, written, torch.where(seen < 0, seen * penalty, seen / penalty))
+            size = manner.no_repeat_ngram
+            if size and count >= size:
+                for row, tokens in enumerate(written.tolist()):
+                    if banned := repeats(tokens, size):
+                        scores[row, banned] = -torch.inf
+            if self.ends:
+                scores[:, self.ends] = scores[:, self.ends].masked_fill((fewest > count)[:, None], -torch.inf)
+            return scores
+
+        return _process
+
+    def _look_on(
+        self, ctx: JobContext, look: Callable[[int, str], object] | None, *, ends_early: bool
+    ) -> Callable[..., torch.Tensor]:
+        """A stopping criterion: a text ends at its own limit, or when all are stopped."""
+        import torch
+
+        most = torch.tensor([ask.max_tokens for ask in self.asks], device=self.loaded.device)
+        last = time.monotonic()
+
+        def _ask(input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+            nonlocal last
+            ctx.check()
+            if look is not None and time.monotonic() - last >= _LOOK:
+                last = time.monotonic()
+                for row, tokens in enumerate(input_ids[:, self.width :].tolist()):
+                    look(row, self._read(tokens, self.asks[row].max_tokens).text)
+            count = input_ids.shape[1] - self.width
+            return (most <= count) | (ends_early and ctx.stopping)
+
+        return _ask
+
+
+def repeats(tokens: Sequence[int], size: int) -> list[int]:
+    """The tokens that would make a run of ``size`` tokens occur once more (Paulus et al. 2018)."""
+    behind = tuple(tokens[len(tokens) - size + 1 :])
+    places = range(len(tokens) - size + 1)
+    return [tokens[place + size - 1] for place in places if tuple(tokens[place : place + size - 1]) == behind]
