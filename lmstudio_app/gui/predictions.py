@@ -1,4 +1,4 @@
-"""The jobs behind the Sentiment page: one text, a whole file, and what comes of it written to a file."""
+"""The jobs behind the Sentiment page: one text and its words, a whole file, and what comes of it written to a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from lmstudio_app.inspection.saliency import Saliency
     from lmstudio_app.models.loading import LoadedModel
+    from lmstudio_app.tasks import Prediction
     from lmstudio_app.tasks.outputs import Label
 
-BATCH_SIZE = 32
 READ_AHEAD = 512  # rows of a file in memory at once
 EXPORTS = (".csv", ".jsonl")
-CLASSIFIERS = ("sentiment", "classification")  # tasks whose models choose a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,21 @@ def judge_text(question: TextQuestion, ctx: JobContext) -> tuple[Label, float]:
     start = time.perf_counter()
     label = next(iter(JUDGE.predict(question.loaded, [{"text": question.text}], ctx, JUDGE.options())))
     return label, time.perf_counter() - start
+
+
+@dataclass(frozen=True, eq=False)
+class WordsQuestion:
+    """What do the words of this text say about this label?"""
+
+    loaded: LoadedModel
+    text: str
+    label: str
+
+
+def explain_text(question: WordsQuestion, ctx: JobContext) -> Saliency:
+    from lmstudio_app.inspection.saliency import SaliencyRequest, explain_label
+
+    return explain_label(question.loaded, SaliencyRequest(question.text, question.label), ctx)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,63 +84,99 @@ def read_text_file(path: Path, ctx: JobContext) -> TextFile:
 
 @dataclass(frozen=True, eq=False)
 class FileQuestion:
+    """``options`` are those of ``prediction``, whose output is a :class:`Label`."""
+
     loaded: LoadedModel
     file: TextFile
     column: str
+    prediction: Prediction
+    options: Any
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """``best`` is the class number of each row, ``scores`` float32 ``[rows, classes]``; ``seconds`` in all."""
+    """``scores`` float32 ``[rows, labels]``; ``seconds`` in all.
+
+    ``names`` are the labels, and behind them ``neutral`` where ``band`` lies between two of them; ``best`` is the
+    number of the name of each row.
+    """
 
     file: TextFile
     column: str
     labels: tuple[str, ...]
-    best: npt.NDArray[np.intp]
     scores: npt.NDArray[np.float32]
     seconds: float
+    band: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.best)
+        return len(self.scores)
+
+    def with_band(self, band: float) -> Predictions:
+        """The same, judged with another neutral band."""
+        return dataclasses.replace(self, band=band)
+
+    @cached_property
+    def _sides(self) -> tuple[int, int] | None:
+        from lmstudio_app.tasks.polarity import two_sided
+
+        sides = two_sided(self.labels) if self.band > 0 else None
+        return None if sides is None else (self.labels.index(sides[0]), self.labels.index(sides[1]))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        from lmstudio_app.tasks.polarity import NEUTRAL
+
+        return self.labels if self._sides is None else (*self.labels, NEUTRAL)
+
+    @cached_property
+    def best(self) -> npt.NDArray[np.intp]:
+        import numpy as np
+
+        chosen = self.scores.argmax(axis=1)
+        if self._sides is not None:
+            negative, positive = (self.scores[:, side].astype(float) for side in self._sides)
+            share = positive / np.maximum(negative + positive, 1e-12)
+            chosen = np.where(np.abs(share - 0.5) < self.band / 2, len(self.labels), chosen)
+        return chosen
 
     def text(self, row: int) -> str:
         return _as_text(self.file.dataset[row][self.column])
 
     def label(self, row: int) -> str:
-        return self.labels[self.best[row]]
+        return self.names[self.best[row]]
 
     def confidence(self, row: int) -> float:
-        """The probability of the row's label."""
-        return float(self.scores[row, self.best[row]])
+        """The probability of the row's likeliest label."""
+        return float(self.scores[row].max())
 
     def counts(self) -> dict[str, int]:
         """Rows by label, in the model's order."""
         import numpy as np
 
-        counted = np.bincount(self.best, minlength=len(self.labels))
-        return {label: int(count) for label, count in zip(self.labels, counted, strict=True)}
+        counted = np.bincount(self.best, minlength=len(self.names))
+        return {name: int(count) for name, count in zip(self.names, counted, strict=True)}
 
 
 def judge_file(question: FileQuestion, ctx: JobContext) -> Predictions:
     """Label every row of a file, with progress. It has a tokenizer of its own: they are not safe to share."""
     import numpy as np
 
-    from lmstudio_app.tasks.sentiment import JUDGE
-
     loaded = dataclasses.replace(question.loaded, tokenizer=copy.deepcopy(question.loaded.tokenizer))
     rows = len(question.file.dataset)
-    labels = loaded.labels
-    scores = np.zeros((rows, len(labels)), dtype=np.float32)
+    labels: tuple[str, ...] = ()
+    scores = np.zeros((rows, 0), dtype=np.float32)
     start = time.perf_counter()
     meter = ctx.meter(rows, "rows")
     meter.update(0)
     texts = _texts(question.file, question.column)
-    answers = JUDGE.predict(loaded, ({"text": text} for text in texts), ctx, JUDGE.options(batch_size=BATCH_SIZE))
+    answers = question.prediction.predict(loaded, ({"text": text} for text in texts), ctx, question.options)
     for row, label in enumerate(answers):
+        if not labels:
+            labels = tuple(label.scores)
+            scores = np.zeros((rows, len(labels)), dtype=np.float32)
         scores[row] = [label.scores[name] for name in labels]
         meter.update(row + 1)
-    best = scores.argmax(axis=1)
-    return Predictions(question.file, question.column, labels, best, scores, time.perf_counter() - start)
+    return Predictions(question.file, question.column, labels, scores, time.perf_counter() - start)
 
 
 def _texts(file: TextFile, column: str) -> Iterator[str]:
@@ -168,16 +220,3 @@ def export_predictions(request: ExportRequest, ctx: JobContext) -> Path:
                 line = {"text": text, "label": predictions.label(row), "scores": scores}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return path
-
-
-def recent_classifiers(limit: int, ctx: JobContext) -> list[tuple[str, Path]]:
-    """Title and model folder of the newest trainings that left a classifier."""
-    from lmstudio_app.gui.run_texts import dated_title
-    from lmstudio_app.training.runs import list_runs
-
-    found = [
-        (dated_title(run), folder)
-        for run in sorted(list_runs(), key=lambda run: -run.started)
-        if run.task in CLASSIFIERS and (folder := run.model_folder) is not None
-    ]
-    return found[:limit]

@@ -11,6 +11,7 @@ from lmstudio_app.data.batching import pad_features
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.generation import interruptible
 from lmstudio_app.tasks.outputs import Label
 from lmstudio_app.tasks.streaming import by_row, longest_text, row_text, stream_rows
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, PredictOptions, Rows, Setup, Task
@@ -229,7 +230,7 @@ def predict_labels(
 
     def _run(features: Sequence[dict[str, Any]]) -> list[Label]:
         batch = {name: tensor.to(loaded.device) for name, tensor in collate(features, setup).items()}
-        with torch.inference_mode():
+        with torch.inference_mode(), interruptible(model, ctx):
             logits = model(**batch).logits.float()
         scores = (logits.softmax(-1) if is_exclusive else logits.sigmoid()).cpu()
         best = scores.argmax(-1).tolist()

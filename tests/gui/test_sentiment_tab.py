@@ -10,18 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
-from PySide6.QtWidgets import QAbstractButton, QFileDialog, QLineEdit
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit
 
+from lmstudio_app.gui import theme
 from lmstudio_app.gui.dialogs import ErrorDialog
-from lmstudio_app.gui.predictions import TextQuestion, judge_text
+from lmstudio_app.gui.predictions import TextQuestion, WordsQuestion, explain_text, judge_text
 from lmstudio_app.gui.tabs.sentiment import SentimentTab
+from lmstudio_app.gui.widgets.judgement_pane import JudgementPane
 from lmstudio_app.gui.widgets.score_bars import ScoreBars
+from lmstudio_app.gui.widgets.word_tints import WordTints
+from lmstudio_app.inspection.saliency import Saliency, WordScore
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.settings import Settings, runs_folder
+from lmstudio_app.tasks.outputs import Label
 from lmstudio_app.tasks.sentiment import JUDGE
+from lmstudio_app.tasks.zero_shot import ZERO_SHOT
 
 TEXT = "the film was not very good"
 TEXTS = [f"{word} {thing} {number}" for number in range(25) for word in ("good", "bad") for thing in ("film", "food")]
@@ -34,16 +41,20 @@ def classifier(tiny_classifier: Path) -> Any:
 
 @pytest.fixture
 def make_tab(qtbot: Any, services: Any) -> Iterator[Callable[..., SentimentTab]]:
+    """``make_tab(loaded)``: without a neutral zone (a tiny model is never sure) and without looking at the words."""
     tabs: list[SentimentTab] = []
 
-    def make(loaded: Any = None) -> SentimentTab:
+    def make(loaded: Any = None, *, band: float = 0.0, words: bool = False, mode: str = "sentiment") -> SentimentTab:
+        services.settings.set("sentiment.neutral_band", band)
+        services.settings.set("sentiment.words", words)
+        services.settings.set("sentiment.mode", mode)
         tab = SentimentTab(services)
         qtbot.addWidget(tab)
         tabs.append(tab)
         tab.resize(1040, 740)
-        if loaded is not None:
-            tab.set_model(loaded)
         tab.show()
+        if loaded is not None:
+            use(qtbot, services, tab, loaded)
         return tab
 
     yield make
@@ -51,14 +62,29 @@ def make_tab(qtbot: Any, services: Any) -> Iterator[Callable[..., SentimentTab]]
         tab.shutdown()
 
 
+def use(qtbot: Any, services: Any, tab: SentimentTab, loaded: Any) -> None:
+    """Ask this model, which is in memory."""
+    services.shelf.put(loaded)
+    tab.page.use_model(loaded.reference)
+    qtbot.waitUntil(lambda: tab.one.model is loaded, timeout=20_000)
+    idle(qtbot, tab)
+    qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)  # the examples have come, too
+
+
 def expected_label(loaded: Any, text: str) -> Any:
     return next(iter(JUDGE.predict(loaded, [{"text": text}], JobContext(), JUDGE.options(batch_size=1))))
 
 
 def idle(qtbot: Any, tab: SentimentTab) -> None:
-    qtbot.waitUntil(
-        lambda: tab.one._handle is None and tab.many._handle is None and not tab.one._timer.isActive(), timeout=20_000
-    )
+    qtbot.waitUntil(lambda: not tab.one.busy and tab.many._handle is None, timeout=20_000)
+
+
+def verdict(tab: SentimentTab) -> str:
+    return str(tab.one.pane.verdict.text())
+
+
+def answered(qtbot: Any, tab: SentimentTab) -> None:
+    qtbot.waitUntil(lambda: bool(verdict(tab)), timeout=20_000)
 
 
 @pytest.fixture
@@ -73,26 +99,37 @@ def table_file(tmp_path: Path) -> Path:
 
 def test_without_a_model_it_says_what_to_do(qtbot: Any, make_tab: Callable[..., SentimentTab]) -> None:
     tab = make_tab()
-    assert "Load a trained model" in tab.empty.title.text()
+    qtbot.waitUntil(lambda: len(tab.page.empty.buttons) == 3, timeout=20_000)
+    assert "No model on this computer" in tab.page.empty.title.text()
+    with qtbot.waitSignal(tab.starter_requested):
+        tab.page.empty.buttons[0].click()
     with qtbot.waitSignal(tab.step_requested) as asked:
-        tab.empty.buttons[-1].click()
-    assert asked.args == ["model"]
-
-
-def test_a_model_without_classes_asks_for_training(
-    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_encoder: Path
-) -> None:
-    tab = make_tab(load_model(LoadRequest(str(tiny_encoder)), JobContext()))
-    assert "not learned any classes" in tab.empty.title.text()
-    assert not tab.one.isVisible()
-    with qtbot.waitSignal(tab.step_requested) as asked:
-        tab.empty.buttons[0].click()
+        tab.page.empty.buttons[-1].click()
     assert asked.args == ["train"]
 
 
-@pytest.mark.parametrize(("task", "title"), [("sentiment", "Sentiment"), ("classification", "Text classification")])
-def test_a_model_that_was_trained_here_is_offered(
-    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_classifier: Path, app_home: Path, task: str, title: str
+def test_a_model_without_classes_is_not_taken(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_encoder: Path
+) -> None:
+    tab = make_tab()
+    qtbot.waitUntil(lambda: bool(tab.page.empty.buttons), timeout=20_000)
+    tab.set_model(load_model(LoadRequest(str(tiny_encoder)), JobContext()))
+    assert tab.page.loaded is None
+    assert not tab.one.isVisible()
+
+
+def test_the_model_of_the_model_page_is_taken_when_it_suits(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any
+) -> None:
+    tab = make_tab()
+    tab.set_model(classifier)
+    qtbot.waitUntil(lambda: tab.one.model is classifier, timeout=20_000)
+    assert tab.one.isVisible()
+
+
+@pytest.mark.parametrize("task", ["sentiment"])
+def test_a_model_that_was_trained_here_is_listed(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_classifier: Path, app_home: Path, task: str
 ) -> None:
     from lmstudio_app.data.splits import DataConfig
     from lmstudio_app.training.recipe import Recipe
@@ -103,31 +140,30 @@ def test_a_model_that_was_trained_here_is_offered(
     run.close()
     assert run.path.parent == runs_folder()
     tab = make_tab()
-    qtbot.waitUntil(lambda: len(tab.empty.buttons) == 2, timeout=20_000)
-    assert tab.empty.buttons[0].text().startswith(f"Load MiniLM-L6 encoder · {title}, today ")
-    with qtbot.waitSignal(tab.load_requested) as asked:
-        tab.empty.buttons[0].click()
-    assert asked.args == [str(run.path / "final")]
+    qtbot.waitUntil(lambda: tab.one.model is not None, timeout=20_000)
+    assert tab.one.model.reference == str(run.path / "final")
+    assert tab.page.picker.combo.currentText().startswith("MiniLM-L6 encoder · Sentiment, today ")
 
 
 def test_the_answer_follows_the_typing(qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any) -> None:
     tab = make_tab(classifier)
     assert tab.one.isVisible()
-    assert not tab.one.inspect_button.isEnabled()
+    assert not tab.one.pane.inspect_button.isEnabled()
     qtbot.keyClicks(tab.one.edit, TEXT)
-    qtbot.waitUntil(lambda: bool(tab.one.verdict.text()), timeout=20_000)
+    answered(qtbot, tab)
+    idle(qtbot, tab)
     expected = expected_label(classifier, TEXT)
-    assert tab.one.verdict.text() == expected.label
-    assert [name for name, _ in tab.one.bars.rows] == ["negative", "positive"]
-    assert dict(tab.one.bars.rows) == pytest.approx(dict(expected.scores), abs=1e-5)
-    assert tab.one.latency.text().endswith(" ms")
+    assert verdict(tab) == expected.label.capitalize()
+    assert [name for name, _ in tab.one.pane.bars.rows] == ["negative", "positive"]
+    assert dict(tab.one.pane.bars.rows) == pytest.approx(dict(expected.scores), abs=1e-5)
+    assert tab.one.bar.time.text().endswith(" ms")
     assert tab.one.history.count() == 0  # typed, not yet meant
     qtbot.keyClick(tab.one.edit, Qt.Key.Key_Return)
     assert tab.one.history.count() == 1
     assert TEXT in tab.one.history.item(0).text()
     assert tab.one.edit.toPlainText() == TEXT
     with qtbot.waitSignal(tab.inspect_requested) as asked:
-        tab.one.inspect_button.click()
+        tab.one.pane.inspect_button.click()
     assert asked.args == [TEXT]
 
 
@@ -141,8 +177,9 @@ def test_enter_asks_at_once_and_shift_enter_begins_a_line(
     qtbot.keyClicks(tab.one.edit, "film")
     assert tab.one.edit.toPlainText() == "good\nfilm"
     qtbot.keyClick(tab.one.edit, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: bool(tab.one.verdict.text()), timeout=20_000)
-    assert tab.one.verdict.text() == expected_label(classifier, "good\nfilm").label
+    answered(qtbot, tab)
+    assert verdict(tab) == expected_label(classifier, "good\nfilm").label.capitalize()
+    idle(qtbot, tab)
     assert tab.one.history.count() == 1
 
 
@@ -172,7 +209,7 @@ def test_of_many_keystrokes_only_the_newest_text_waits(
         tab.one.set_text(("good bad " * 30)[: 8 * length])
     idle(qtbot, tab)
     assert len(started) == 2
-    assert tab.one.verdict.text() == expected_label(classifier, tab.one.edit.toPlainText()).label
+    assert verdict(tab) == expected_label(classifier, tab.one.edit.toPlainText()).label.capitalize()
 
 
 def test_an_empty_text_shows_nothing(qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any) -> None:
@@ -180,13 +217,13 @@ def test_an_empty_text_shows_nothing(qtbot: Any, make_tab: Callable[..., Sentime
     tab.one.set_text(TEXT)
     idle(qtbot, tab)
     tab.one.edit.clear()
-    qtbot.waitUntil(lambda: tab.one.verdict.text() == "", timeout=5000)
-    assert tab.one.bars.rows == []
-    assert not tab.one.inspect_button.isEnabled()
+    qtbot.waitUntil(lambda: verdict(tab) == "", timeout=5000)
+    assert tab.one.pane.bars.rows == []
+    assert not tab.one.pane.inspect_button.isEnabled()
 
 
 def test_another_model_answers_anew(
-    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, tiny_encoder: Path
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, tiny_encoder: Path, services: Any
 ) -> None:
     tab = make_tab(classifier)
     tab.one.set_text(TEXT)
@@ -194,14 +231,14 @@ def test_another_model_answers_anew(
     labels = ("awful", "poor", "fair", "good", "great", "superb", "divine")
     many = load_model(LoadRequest(str(tiny_encoder), head="sequence-classification", labels=labels), JobContext())
     many.card = classifier.card
-    tab.set_model(many)
-    assert tab.one.history.count() == 0
-    idle(qtbot, tab)
-    rows = tab.one.bars.rows
+    many.reference = "many"
+    use(qtbot, services, tab, many)
+    assert [tab.one.history.item(0).text()] == [TEXT]  # without the label, which was another model's
+    rows = tab.one.pane.bars.rows
     assert {name for name, _ in rows} == set(labels)
     assert [value for _, value in rows] == sorted((value for _, value in rows), reverse=True)
     assert sum(value for _, value in rows) == pytest.approx(1, abs=1e-5)
-    assert tab.one.verdict.text() == rows[0][0]
+    assert verdict(tab) == rows[0][0]
 
 
 def test_a_failure_is_a_dialog_and_the_page_lives_on(
@@ -218,10 +255,10 @@ def test_a_failure_is_a_dialog_and_the_page_lives_on(
     tab.findChildren(ErrorDialog)[0].close()
     qtbot.wait(100)
     assert len(started) == 1  # the text that failed is not asked again by itself
-    assert tab.one.verdict.text() == ""
+    assert verdict(tab) == ""
     loaded.model.classifier.weight = weights
     tab.one.set_text("good film")
-    qtbot.waitUntil(lambda: bool(tab.one.verdict.text()), timeout=20_000)
+    answered(qtbot, tab)
 
 
 # --- a file
@@ -232,6 +269,7 @@ def test_a_file_is_labelled_sorted_and_saved(
 ) -> None:
     tab = make_tab(classifier)
     many = tab.many
+    tab.show_view("many")
     assert many.hint.isVisible()
     assert not many.classify_button.isVisible()
     tab.open_file(table_file)
@@ -254,6 +292,7 @@ def test_a_file_is_labelled_sorted_and_saved(
     assert model.headerData(0, Qt.Orientation.Vertical) == best + 1
     assert model.index(0, 0).data() == TEXTS[best]
     many.table.doubleClicked.emit(model.index(0, 0))
+    assert tab.one.isVisible()
     assert tab.one.edit.toPlainText() == TEXTS[best]
     idle(qtbot, tab)
 
@@ -276,6 +315,7 @@ def test_the_dialogs_choose_and_save(
     qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, table_file: Path, tmp_path: Path
 ) -> None:
     tab = make_tab(classifier)
+    tab.show_view("many")
     tab.many.choose_button.click()
     dialog = tab.many.findChild(QFileDialog)
     dialog.setDirectory(str(table_file.parent))
@@ -326,8 +366,10 @@ def test_labelling_can_be_cancelled_and_started_again(
     qtbot.waitUntil(lambda: tab.many.progress.value() > 0, timeout=20_000)
     assert "of 20" in tab.many.summary.text()
     assert not tab.many.choose_button.isEnabled()
+    tab.show_view("one")
     tab.one.set_text(TEXT)  # answered meanwhile
-    qtbot.waitUntil(lambda: bool(tab.one.verdict.text()), timeout=20_000)
+    answered(qtbot, tab)
+    tab.show_view("many")
     assert tab.many._handle is not None
     tab.many.cancel_button.click()
     idle(qtbot, tab)
@@ -346,7 +388,7 @@ def test_another_model_drops_the_old_labels(
     tab.many.classify()
     idle(qtbot, tab)
     assert tab.many.csv_button.isVisible()
-    tab.set_model(classifier)
+    tab.many.set_model(classifier)
     assert tab.many.table_model.rowCount() == 0
     assert not tab.many.csv_button.isVisible()
     assert tab.many.classify_button.isVisible()  # the file is still chosen
@@ -357,7 +399,7 @@ def test_bad_files_are_told(
 ) -> None:
     tab = make_tab(classifier)
     failures: list[Any] = []
-    services.model_runner.job_failed.connect(lambda handle, error: failures.append(error))
+    services.batch_runner.job_failed.connect(lambda handle, error: failures.append(error))
     tab.open_file(tmp_path / "none.csv")
     qtbot.waitUntil(lambda: len(failures) == 1, timeout=20_000)
     assert "none.csv" in failures[0].message
@@ -384,7 +426,7 @@ def test_state_is_remembered(qtbot: Any, make_tab: Callable[..., SentimentTab], 
     again = make_tab(classifier)
     assert again.one.edit.toPlainText() == TEXT
     idle(qtbot, again)
-    assert again.one.verdict.text() == expected_label(classifier, TEXT).label
+    assert verdict(again) == expected_label(classifier, TEXT).label.capitalize()
 
 
 def test_bars_of_many_classes_are_sorted_and_readable(qtbot: Any) -> None:
@@ -422,8 +464,239 @@ def test_every_control_can_be_named(
         for item in tab.findChildren(QAbstractButton)
         if item.isVisible() and item.parent().metaObject().className() not in ("QTableView", "QScrollBar")
     ]
-    named += [tab.one.edit, tab.one.history, tab.many.column, tab.many.table, tab.one.bars]
+    named += [tab.one.edit, tab.one.history, tab.many.column, tab.many.table, tab.one.pane.bars]
+    named += [tab.one.pane.slider, tab.one.pane.words_box, tab.one.pane.words.view]
+    named += [tab.one.own_labels.labels, tab.one.own_labels.template, tab.one.own_labels.options.button]
     assert len(named) > 12
     for item in named:
         assert item.accessibleName(), item
         assert item.toolTip(), item.accessibleName()
+
+
+# --- neutral
+
+
+def test_the_neutral_zone_is_drawn_and_drawn_apart(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, services: Any
+) -> None:
+    tab = make_tab(classifier, band=0.2)
+    pane = tab.one.pane
+    pane.show_label(Label("positive", {"negative": 0.42, "positive": 0.58}))
+    assert (pane.band, pane.bars.band) == (0.2, 0.2)
+    assert verdict(tab) == "Neutral"
+    assert pane.judgement.label == "neutral"
+    assert pane.slider.isVisible()
+    assert "40" in pane.slider_value.text()
+    assert "60" in pane.slider_value.text()
+    left, track = pane.bars.track()
+    y = pane.bars.height() // 3
+
+    def at(share: float) -> QPoint:
+        return QPoint(round(left + track * share), y)
+
+    before = pane.bars.grab().toImage()
+    QTest.mousePress(pane.bars, Qt.MouseButton.LeftButton, pos=at(0.6))
+    QTest.mouseMove(pane.bars, at(0.55))
+    QTest.mouseRelease(pane.bars, Qt.MouseButton.LeftButton, pos=at(0.55))
+    assert pane.band == pytest.approx(0.1, abs=0.021)
+    assert verdict(tab) == "Positive"
+    assert pane.bars.grab().toImage() != before
+    assert services.settings.get("sentiment.neutral_band") == pane.band
+    pane.slider.setValue(30)
+    assert verdict(tab) == "Neutral"
+    assert pane.bars.band == 0.3
+    assert tab.many._band == 0.3
+    again = JudgementPane(services.settings)
+    qtbot.addWidget(again)
+    assert again.band == 0.3
+
+
+def test_models_with_three_classes_are_as_they_are(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any
+) -> None:
+    pane = make_tab(classifier, band=1.0).one.pane
+    pane.show_label(Label("LABEL_2", {"LABEL_0": 0.3, "LABEL_1": 0.3, "LABEL_2": 0.4}))
+    assert pane.verdict.text() == "Positive"
+    assert [name for name, _ in pane.bars.rows] == ["negative", "neutral", "positive"]
+    assert not pane.slider.isVisible()
+    pane.show_label(Label("4 stars", {f"{n} stars": 0.6 if n == 4 else 0.1 for n in range(1, 6)}))
+    assert pane.verdict.text() == "4 stars (positive)"
+    pane.show_label(Label("spam", {"spam": 0.51, "ham": 0.49}))
+    assert pane.verdict.text() == "spam"
+    assert pane.bars.band is None
+
+
+def test_the_rows_of_a_file_are_judged_by_the_zone(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], tiny_classifier: Path, table_file: Path, tmp_path: Path
+) -> None:
+    loaded = load_model(LoadRequest(str(tiny_classifier), precision="float32"), JobContext())
+    loaded.model.classifier.weight.data *= 40  # as it is, it is never sure of anything
+    tab = make_tab(loaded)
+    tab.open_file(table_file)
+    idle(qtbot, tab)
+    tab.many.classify()
+    idle(qtbot, tab)
+    plain = tab.many.predictions
+    distances = sorted(abs(float(score) - 0.5) for score in plain.scores[:, 1])
+    band = round(2 * distances[40], 2)
+    tab.one.pane.slider.setValue(round(100 * band))
+    counts = tab.many.predictions.counts()
+    assert counts["neutral"] == sum(distance < band / 2 for distance in distances) > 0
+    assert sum(counts.values()) == 100
+    assert "neutral" in tab.many.summary.text()
+    shown = [tab.many.table_model.index(row, 1).data() for row in range(100)]
+    assert shown.count("neutral") == counts["neutral"]
+    tab.many.export(tmp_path / "out.jsonl")
+    idle(qtbot, tab)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["label"] for row in rows] == shown
+    assert all(row["scores"].keys() == {"negative", "positive"} for row in rows)
+
+
+# --- words
+
+
+def test_the_words_are_tinted_once_the_typing_rests(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any
+) -> None:
+    tab = make_tab(classifier, words=True)
+    words = tab.one.pane.words
+    qtbot.keyClicks(tab.one.edit, TEXT)
+    qtbot.waitUntil(lambda: words.saliency is not None, timeout=20_000)
+    expected = explain_text(WordsQuestion(classifier, TEXT, tab.one.pane.likeliest), JobContext())
+    assert [word.score for word in words.saliency.words] == pytest.approx([w.score for w in expected.words], abs=1e-4)
+    assert words.view.toPlainText() == TEXT
+    strongest = max(expected.words, key=lambda word: abs(word.score))
+    assert words.word_at(strongest.start) == next(w for w in words.saliency.words if w.start == strongest.start)
+    sign = "for" if strongest.score > 0 else "against"
+    assert f"speaks {sign} “{verdict(tab)}”" in words.tip_of(strongest)
+    assert "log-odds" in words.note.text()
+    assert "against" in words.legend.text()
+    tab.one.edit.clear()
+    qtbot.waitUntil(lambda: words.saliency is None, timeout=5000)
+    tab.one.pane.words_box.click()
+    assert not words.isVisible()
+    assert tab._settings.get("sentiment.words") is False
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_tinted_words_stay_readable(qtbot: Any, qapp: Any, dark: bool) -> None:
+    words = WordTints()
+    qtbot.addWidget(words)
+    words.setPalette(theme.build_palette(dark=dark))
+    found = [WordScore(0, 4, "good", 1.5), WordScore(5, 9, "dull", -1.5), WordScore(10, 13, "the", 0.01)]
+    words.show_words("good dull the", "Positive", Saliency("positive", tuple(found), 0.2, 0.19, 0.0, 12, 13))
+    good, dull = words.tint_of(found[0]), words.tint_of(found[1])
+    assert good is not None
+    assert dull is not None
+    assert words.tint_of(found[2]) is None
+    text = words.palette().color(words.palette().ColorRole.Text)
+    assert theme.contrast(text, good) >= 4.5
+    assert theme.contrast(text, dull) >= 4.5
+    assert good.blue() > good.red()
+    assert dull.red() > dull.blue()
+    (selection,) = [item for item in words.view.extraSelections() if item.cursor.selectedText() == "dull"]
+    assert selection.format.underlineStyle() != selection.format.UnderlineStyle.NoUnderline
+
+
+# --- labels of one's own
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder: Path) -> Any:
+    return load_model(LoadRequest(str(tiny_encoder), precision="float32"), JobContext())
+
+
+def test_labels_of_ones_own_are_chosen_among(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], encoder: Any, services: Any
+) -> None:
+    tab = make_tab(encoder, mode="zero_shot")
+    one = tab.one
+    assert one.own_labels.isVisible()
+    assert not one.pane.slider.isVisible()
+    assert not one.pane.words.isVisible()
+    assert "similarity" in one.pane.hint.text()
+    assert len(one.samples) >= 2
+    one.own_labels.labels.setText("film, food")
+    one.set_text(TEXT)
+    answered(qtbot, tab)
+    idle(qtbot, tab)
+    (expected,) = ZERO_SHOT.predict(encoder, [{"text": TEXT}], JobContext(), one.own_labels.config())
+    assert dict(one.pane.bars.rows) == pytest.approx(dict(expected.scores), abs=1e-5)
+    assert verdict(tab) == expected.label
+    assert one.history.count() == 1
+    one.own_labels.labels.setText("film, food, phone")  # asks again by itself
+    qtbot.waitUntil(lambda: len(one.pane.bars.rows) == 3, timeout=20_000)
+    one.own_labels.labels.setText("film")
+    qtbot.waitUntil(lambda: "2 to 100 labels" in one.pane.notice.text(), timeout=20_000)
+    assert verdict(tab) == ""
+    one.own_labels.labels.setText("negative, positive")
+    answered(qtbot, tab)
+    assert verdict(tab) in ("negative", "positive")  # the user's words, as they are
+    assert not one.pane.notice.isVisible()
+    one.own_labels.template.setText("no place")
+    qtbot.waitUntil(lambda: "no single place" in one.pane.notice.text(), timeout=20_000)
+    idle(qtbot, tab)
+    assert services.settings.get("zero_shot.labels") == "negative, positive"
+
+
+def test_a_file_is_sorted_by_labels_of_ones_own(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], encoder: Any, table_file: Path
+) -> None:
+    tab = make_tab(encoder, mode="zero_shot")
+    tab.one.own_labels.labels.setText("film, food")
+    tab.open_file(table_file)
+    idle(qtbot, tab)
+    tab.many.classify()
+    idle(qtbot, tab)
+    assert tab.many.predictions.names == ("film", "food")
+    assert sum(tab.many.predictions.counts().values()) == 100
+    tab.one.own_labels.labels.setText("film, food, phone")
+    assert tab.many.predictions is None
+    idle(qtbot, tab)
+
+
+def test_the_mode_changes_the_model(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, encoder: Any, services: Any
+) -> None:
+    tab = make_tab(classifier)
+    tab.one.set_text(TEXT)
+    answered(qtbot, tab)
+    idle(qtbot, tab)
+    tab.mode_buttons["zero_shot"].click()
+    assert tab.one.model is None
+    assert verdict(tab) == ""
+    qtbot.waitUntil(lambda: bool(tab.page.empty.buttons), timeout=20_000)
+    use(qtbot, services, tab, encoder)
+    answered(qtbot, tab)
+    assert [tab.one.history.item(row).text() for row in range(tab.one.history.count())] == []
+    tab.use_model(classifier.reference)  # a trained model comes to judge sentiment
+    qtbot.waitUntil(lambda: tab.one.model is classifier, timeout=20_000)
+    assert tab.mode == "sentiment"
+    answered(qtbot, tab)
+    assert verdict(tab) in ("Negative", "Positive")
+    assert tab.one.history.item(0).text() == TEXT
+    idle(qtbot, tab)
+
+
+def test_an_answer_is_copied_saved_and_stopped(
+    qtbot: Any, make_tab: Callable[..., SentimentTab], classifier: Any, encoder: Any, services: Any, tmp_path: Path
+) -> None:
+    tab = make_tab(classifier, words=True)
+    tab.one.set_text(TEXT)
+    qtbot.waitUntil(lambda: tab.one.pane.words.saliency is not None, timeout=20_000)
+    tab.one.bar.copy_button.click()
+    assert QApplication.clipboard().text().startswith(f"{verdict(tab)}\nnegative\t")
+    tab.one.bar.export_button.click()
+    dialog = tab.one.findChild(QFileDialog)
+    dialog.findChild(QLineEdit).setText(str(tmp_path / "found.json"))
+    dialog.accept()
+    qtbot.waitUntil((tmp_path / "found.json").is_file, timeout=20_000)
+    saved = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert saved["text"] == TEXT
+    assert saved["label"] == verdict(tab).lower()
+    assert "".join(word["text"] for word in saved["saliency"]) == TEXT.replace(" ", "")
+    qtbot.waitUntil(lambda: tab.one.findChild(QFileDialog) is None)
+    tab.one.set_text("film " * 2000)
+    tab.one.stop()
+    qtbot.waitUntil(lambda: not tab.one.busy, timeout=1000)

@@ -1,158 +1,161 @@
-"""The Sentiment page: try a classifier on a sentence of your own, or on a whole file."""
+"""The Sentiment page: is a text positive, negative or neutral, or which of your own labels fits it?"""
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.job_runner import JobHandle
-from lmstudio_app.gui.predictions import recent_classifiers
+from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.text import model_title
-from lmstudio_app.gui.widgets.elided_label import ElidedLabel
-from lmstudio_app.gui.widgets.empty_state import EmptyState
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.file_judge import FileJudge
 from lmstudio_app.gui.widgets.text_judge import TextJudge
+from lmstudio_app.tasks.sentiment import JUDGE
+from lmstudio_app.tasks.zero_shot import ZERO_SHOT
 
-RECENT = 3  # trained models that are offered
+if TYPE_CHECKING:
+    from lmstudio_app.models.loading import LoadedModel
+
+MODES = (JUDGE.name, ZERO_SHOT.name)
+VIEWS = ("one", "many")
 
 
 class SentimentTab(QWidget):
-    load_requested = Signal(str)  # a model's folder or reference
     inspect_requested = Signal(str)  # a text
     step_requested = Signal(str)  # name of the page to go to
+    starter_requested = Signal()
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._services = services
         self._settings = services.settings
-        self._model: Any = None
-        self._recent: list[tuple[str, Path]] = []
-        self._looking: JobHandle | None = None
-        self._build()
-        self._update_state()
+        mode = self._settings.get("sentiment.mode", MODES[0])
+        self._build(services, mode if mode in MODES else MODES[0])
 
     # --- what others use
 
-    def set_model(self, loaded: Any) -> None:
-        """Use another model; one without classes shows what to do instead."""
-        self._model = loaded
-        usable = loaded if self._is_classifier(loaded) else None
-        self.one.set_model(usable)
-        self.many.set_model(usable)
-        self._update_state()
-        if usable is None:
-            self._look_for_trained()
+    def set_model(self, loaded: LoadedModel | None) -> None:
+        """The model of the Model page; taken when it suits what is asked here."""
+        self.page.set_model(loaded)
+
+    def use_model(self, reference: str) -> None:
+        """Judge with this model, which was trained for it."""
+        self.set_mode(JUDGE.name)
+        self.page.use_model(reference)
+
+    def set_mode(self, mode: str) -> None:
+        """``sentiment``, or ``zero_shot``: labels of one's own."""
+        self.mode_buttons[mode].setChecked(True)
+
+    @property
+    def mode(self) -> str:
+        return self.one.mode
+
+    def show_view(self, name: str) -> None:
+        """``one`` text, or ``many``: a file."""
+        self.view_buttons[name].setChecked(True)
 
     def open_file(self, path: Path) -> None:
+        self.show_view("many")
         self.many.open_file(path)
 
     def shutdown(self) -> None:
-        self._looking = None
         self.one.shutdown()
         self.many.shutdown()
+        self.page.shutdown()
 
     # --- building
 
-    def _build(self) -> None:
-        self._model_line = ElidedLabel(self)
-        self._model_line.setForegroundRole(self._model_line.palette().ColorRole.PlaceholderText)
-        self.other_button = QPushButton(self.tr("Use another model"), self)
-        self.other_button.setAccessibleName(self.tr("Use another model"))
-        self.other_button.setToolTip(self.tr("Go to the Model page"))
-        self.other_button.clicked.connect(lambda: self.step_requested.emit("model"))
+    def _build(self, services: Services, mode: str) -> None:
+        self.page = PlaygroundPage(services, mode, self)
+        self.one = TextJudge(services)
+        self.many = FileJudge(services.batch_runner, self._settings)
+        self._views = QStackedWidget(self.page)
+        self._views.addWidget(self.one)
+        self._views.addWidget(self.many)
+        self.page.set_body(self._views)
+        self._modes, self.mode_buttons = self._make_choice(
+            (
+                (MODES[0], self.tr("Positive or negative"), self.tr("Judge the feeling in a text")),
+                (MODES[1], self.tr("My own labels"), self.tr("Sort texts by labels that no model was trained for")),
+            )
+        )
+        self._view_group, self.view_buttons = self._make_choice(
+            (
+                (VIEWS[0], self.tr("One text"), self.tr("Type a text and see what the model makes of it")),
+                (VIEWS[1], self.tr("A file"), self.tr("Label every row of a file")),
+            )
+        )
         header = QHBoxLayout()
-        header.addWidget(self._model_line, 1)
-        header.addWidget(self.other_button)
-        self.one = TextJudge(self._services.query_runner, self._settings)
-        # a file takes long, and a sentence typed meanwhile must not wait for it
-        self.many = FileJudge(self._services.model_runner, self._settings)
-        self.one.inspect_requested.connect(self.inspect_requested)
-        self.many.text_chosen.connect(self.one.set_text)
-        self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
-        self.splitter.setChildrenCollapsible(False)
-        self.splitter.setHandleWidth(theme.em(self, 0.5))
-        self.splitter.addWidget(self.one)
-        self.splitter.addWidget(self.many)
-        self.splitter.setStretchFactor(0, 1)
-        self.splitter.setStretchFactor(1, 1)
-        sizes = self._settings.get("sentiment.splitter", [])
-        if isinstance(sizes, list) and len(sizes) == 2 and all(isinstance(size, int) and size > 0 for size in sizes):
-            self.splitter.setSizes(sizes)
-        else:
-            self.splitter.setSizes([1000, 1000])
-        self.splitter.splitterMoved.connect(lambda: self._settings.set("sentiment.splitter", self.splitter.sizes()))
-        work = QWidget(self)
-        column = QVBoxLayout(work)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(theme.em(self, 0.6))
-        column.addLayout(header)
-        column.addWidget(self.splitter, 1)
-        self.empty = EmptyState(self)
-        self._stack = QStackedWidget(self)
-        self._stack.addWidget(self.empty)
-        self._stack.addWidget(work)
+        header.setSpacing(0)
+        for name in MODES:
+            header.addWidget(self.mode_buttons[name])
+        header.addStretch(1)
+        for name in VIEWS:
+            header.addWidget(self.view_buttons[name])
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.9)
         layout.setContentsMargins(pad, pad, pad, theme.em(self, 0.6))
-        layout.addWidget(self._stack)
+        layout.setSpacing(theme.em(self, 0.6))
+        layout.addLayout(header)
+        layout.addWidget(self.page, 1)
+        self.mode_buttons[mode].setChecked(True)
+        self.view_buttons[VIEWS[0]].setChecked(True)
+        self._apply_mode(mode)
+        self.many.set_band(self.one.pane.band)
+        self._connect()
 
-    # --- state
+    def _make_choice(self, items: tuple[tuple[str, str, str], ...]) -> tuple[QButtonGroup, dict[str, QPushButton]]:
+        """Buttons beside each other, of which one is down."""
+        group = QButtonGroup(self)
+        buttons = {}
+        for name, text, tip in items:
+            button = make_button(text, tip, self)
+            button.setCheckable(True)
+            button.setCursor(Qt.CursorShape.PointingHandCursor)
+            group.addButton(button)
+            buttons[name] = button
+        return group, buttons
 
-    @staticmethod
-    def _is_classifier(loaded: Any) -> bool:
-        return loaded is not None and loaded.head == "sequence-classification" and len(loaded.labels) > 0
-
-    def _update_state(self) -> None:
-        if self._is_classifier(self._model):
-            self._stack.setCurrentIndex(1)
-            name = model_title(self._model)
-            self._model_line.setText(
-                self.tr("Model: {name}. Classes: {labels}").format(name=name, labels=", ".join(self._model.labels))
+    def _connect(self) -> None:
+        for name, button in self.mode_buttons.items():
+            button.toggled.connect(lambda is_down, name=name: is_down and self._on_mode(name))
+        for index, name in enumerate(VIEWS):
+            self.view_buttons[name].toggled.connect(
+                lambda is_down, index=index: is_down and self._views.setCurrentIndex(index)
             )
-            return
-        self._stack.setCurrentWidget(self.empty)
-        self.empty.clear_buttons()
-        if self._model is None:
-            self.empty.set_texts(
-                self.tr("Load a trained model first"),
-                self.tr("This page shows what a classifier makes of your own sentences, and of whole files."),
-            )
+        self.page.model_changed.connect(self.one.set_model)
+        self.page.model_changed.connect(self.many.set_model)
+        self.page.step_requested.connect(self.step_requested)
+        self.page.starter_requested.connect(self.starter_requested)
+        self.one.inspect_requested.connect(self.inspect_requested)
+        self.one.pane.band_changed.connect(self.many.set_band)
+        self.one.own_labels.changed.connect(self._on_labels_changed)
+        self.many.text_chosen.connect(self._on_text_chosen)
+
+    # --- modes
+
+    def _apply_mode(self, mode: str) -> None:
+        self.one.set_mode(mode)
+        if mode == JUDGE.name:
+            self.many.set_prediction(JUDGE, JUDGE.options)
         else:
-            self.empty.set_texts(
-                self.tr("This model has not learned any classes yet"),
-                self.tr("{name} reads text, but gives no labels. Train it on labelled examples first.").format(
-                    name=model_title(self._model)
-                ),
-            )
-        for name, folder in self._recent:
-            text = self.tr("Load {name}").format(name=name)
-            self.empty.offer(text, self.tr("A model you trained"), partial(self.load_requested.emit, str(folder)))
-        if self._model is not None:
-            self._add_step("train", self.tr("Train this model"), self.tr("Go to the Train page"))
-        self._add_step("model", self.tr("Choose a model"), self.tr("Go to the Model page"))
+            self.many.set_prediction(ZERO_SHOT, self.one.own_labels.config)
 
-    def _add_step(self, step: str, text: str, tip: str) -> None:
-        self.empty.offer(text, tip, lambda: self.step_requested.emit(step))
+    def _on_mode(self, mode: str) -> None:
+        self._settings.set("sentiment.mode", mode)
+        self._apply_mode(mode)
+        self.page.set_prediction(mode)
 
-    def showEvent(self, event: QShowEvent) -> None:
-        super().showEvent(event)
-        if not self._is_classifier(self._model):
-            self._look_for_trained()
+    def _on_labels_changed(self) -> None:
+        if self.mode == ZERO_SHOT.name and self.many.predictions is not None:
+            self.many.set_prediction(
+                ZERO_SHOT, self.one.own_labels.config
+            )  # the old labels' rows are no answer any more
 
-    def _look_for_trained(self) -> None:
-        """Offer the models that were trained here. Folders are read, so not in the window's thread."""
-        handle = self._services.query_runner.start(recent_classifiers, RECENT, quiet=True)
-        self._looking = handle
-        handle.succeeded.connect(lambda recent: self._on_recent(handle, recent))
-
-    def _on_recent(self, handle: JobHandle, recent: list[tuple[str, Path]]) -> None:
-        if handle is self._looking and recent != self._recent:
-            self._recent = recent
-            self._update_state()
+    def _on_text_chosen(self, text: str) -> None:
+        self.show_view("one")
+        self.one.set_text(text)

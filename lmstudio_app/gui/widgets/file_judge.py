@@ -1,7 +1,8 @@
-"""The right half of the Sentiment page: choose a file, label every row, look at the result and keep it."""
+"""Many texts on the Sentiment page: choose a file, label every row, look at the result and keep it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress
-from lmstudio_app.gui import theme
+from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.predictions import (
     ExportRequest,
@@ -40,6 +42,8 @@ from lmstudio_app.gui.widgets.predictions_table import LABEL, TEXT, PredictionsM
 from lmstudio_app.gui.widgets.row_height import RowHeight
 from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.settings import Settings
+from lmstudio_app.tasks import Prediction
+from lmstudio_app.tasks.sentiment import JUDGE
 
 PATTERN = "*.csv *.tsv *.jsonl *.json *.txt *.parquet *.gz"
 
@@ -54,6 +58,9 @@ class FileJudge(QFrame):
         self._runner = runner
         self._settings = settings
         self._model: Any = None
+        self._prediction: Prediction = JUDGE
+        self._options: Callable[[], Any] = JUDGE.options
+        self._band = 0.0
         self._file: TextFile | None = None
         self._handle: JobHandle | None = None
         self.predictions: Predictions | None = None
@@ -66,6 +73,18 @@ class FileJudge(QFrame):
         self._model = loaded
         self._set_predictions(None)
 
+    def set_prediction(self, prediction: Prediction, options: Callable[[], Any]) -> None:
+        """Ask for something else from now on; ``options`` is called when it is, and may raise :class:`UserError`."""
+        self.cancel()
+        self._prediction, self._options = prediction, options
+        self._set_predictions(None)
+
+    def set_band(self, band: float) -> None:
+        """The width of the neutral zone between two classes; rows that are labelled already are judged by it again."""
+        self._band = band
+        if self.predictions is not None and self._handle is None:
+            self._set_predictions(self.predictions.with_band(band))
+
     def open_file(self, path: Path) -> None:
         """Read a file, and guess which column holds the texts."""
         self.cancel()
@@ -77,8 +96,13 @@ class FileJudge(QFrame):
         """Label every row of the file."""
         if self._file is None or self._model is None:
             return
+        try:
+            options = self._options()
+        except UserError as error:
+            dialogs.show_error(self, error)
+            return
         self._set_predictions(None)
-        question = FileQuestion(self._model, self._file, self.column.currentText())
+        question = FileQuestion(self._model, self._file, self.column.currentText(), self._prediction, options)
         name = self._file.path.name
         handle = self._start(judge_file, question, self.tr("Labelling {name}").format(name=name))
         handle.succeeded.connect(lambda predictions: self._on_judged(handle, predictions))
@@ -230,7 +254,7 @@ class FileJudge(QFrame):
 
     def _on_judged(self, handle: JobHandle, predictions: Predictions) -> None:
         if handle is self._handle:
-            self._set_predictions(predictions)
+            self._set_predictions(predictions.with_band(self._band))
 
     def _on_saved(self, handle: JobHandle, path: Path) -> None:
         if handle is self._handle:

@@ -57,19 +57,26 @@ class ScoreBars(QWidget):
         if event.type() == QEvent.Type.FontChange:
             self.setMinimumHeight(self.sizeHint().height())
 
+    def _bold(self) -> QFont:
+        bold = QFont(self.font())
+        bold.setWeight(QFont.Weight.DemiBold)
+        return bold
+
+    def track(self) -> tuple[float, float]:
+        """Where 0 % lies, and how long 100 % is, in pixels."""
+        metrics, gap = QFontMetricsF(self._bold()), theme.em(self, 0.6)
+        names = max((metrics.horizontalAdvance(name) for name, _ in self._rows), default=0.0)
+        left = min(names + 2, self.width() * 0.35) + gap
+        right = metrics.horizontalAdvance("100.0 %") + gap
+        return left, max(1.0, self.width() - left - right)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         palette = self.palette()
-        bold = QFont(self.font())
-        bold.setWeight(QFont.Weight.DemiBold)
-        metrics = QFontMetricsF(bold)
-        gap = theme.em(self, 0.6)
-        names = max((metrics.horizontalAdvance(name) for name, _ in self._rows), default=0.0)
-        left = min(names + 2, self.width() * 0.35) + gap
-        right = metrics.horizontalAdvance("100.0 %") + gap
+        bold, gap = self._bold(), theme.em(self, 0.6)
+        left, track = self.track()
         height = self._row_height()
-        track = max(1.0, self.width() - left - right)
         accent, base = palette.color(QPalette.ColorRole.Highlight), palette.color(QPalette.ColorRole.Base)
         for index, (name, value) in enumerate(self._rows):
             top = index * height
@@ -92,5 +99,5 @@ class ScoreBars(QWidget):
                 painter.setBrush(accent if is_best else theme.blend(accent, base, 0.45))
                 painter.drawRoundedRect(bar, radius, radius)
             painter.setPen(palette.color(QPalette.ColorRole.Text))
-            number = QRectF(left + track, top, right, height)
+            number = QRectF(left + track, top, self.width() - left - track, height)
             painter.drawText(number, int(Qt.AlignmentFlag.AlignRight | centred), self._percent(value))
