@@ -16,8 +16,11 @@ from lmstudio_app.chat.token_text import ReplyText, TokenNames
 from lmstudio_app.chat.turns import Stopwatch, one_at_a_time
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.libraries import is_loaded
 from lmstudio_app.models.card import read_card
 from lmstudio_app.models.llama_cpp import LlamaProcess
+from lmstudio_app.models.preloading import preload_libraries
+from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.tokenizer_files import load_tokenizer
 
 LONGEST_CONTEXT = 8192  # tokens; llama.cpp takes the memory of all of them at once
@@ -53,12 +56,17 @@ class LlamaEngine:
         self.context_length = min(context_length or LONGEST_CONTEXT, card.max_length or LONGEST_CONTEXT)
         self.report = ReplyReport()
         self._gguf = gguf
-        self._tokenizer = load_tokenizer(folder) if tokenizer is None else tokenizer
-        self._prompter = Prompter(self._tokenizer, reference, self.context_length, _generation_config(folder))
-        self._names = TokenNames(self._tokenizer)
         self._lock = threading.Lock()
         self._is_closed = False
-        self._process = LlamaProcess(gguf, self.context_length, ctx)
+        self._process = LlamaProcess(gguf, self.context_length)  # loads while the tokenizer is loaded
+        try:
+            self._tokenizer = _load_tokenizer(folder, ctx) if tokenizer is None else tokenizer
+            self._prompter = Prompter(self._tokenizer, reference, self.context_length, _generation_config(folder))
+            self._names = TokenNames(self._tokenizer)
+            self._process.wait_until_ready(ctx)
+        except BaseException:
+            self.close()
+            raise
 
     def count_tokens(self, messages: Sequence[Mapping[str, str]]) -> int:
         return self._prompter.count(messages)
@@ -123,8 +131,17 @@ class LlamaEngine:
             raise UserError("This engine has been closed.", "Open it again.")
         if not self._process.is_alive:
             self._process.close()
-            self._process = LlamaProcess(self._gguf, self.context_length, ctx)
+            self._process = LlamaProcess(self._gguf, self.context_length)
+            self._process.wait_until_ready(ctx)
         return self._process
+
+
+def _load_tokenizer(folder: Path, ctx: JobContext) -> Any:
+    if not is_loaded("models"):
+        ctx.status("Loading the libraries")
+        preload_libraries(ctx)
+    with quiet_transformers(ctx):
+        return load_tokenizer(folder)
 
 
 def _generation_config(folder: Path) -> Any:
