@@ -92,8 +92,7 @@ def _align(
     prompts = direction.prompts([source for source, _ in pairs], targets, longest_text(loaded))
     limit = decoder_limit(model.config) - 2 - len(prompts[0].decoder_prefix)
     texts = [text for _, text in pairs]
-    encoded = tokenizer(text_target=texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
-    written = [list(ids[:limit]) for ids in encoded]
+    written = [ids[:limit] for ids in direction.written(texts, targets)]
     pad = model.config.pad_token_id or 0
     inputs = pad_features([{"input_ids": prompt.input_ids} for prompt in prompts], {"input_ids": pad})
     begun = [[decoder_start(model), *prompt.decoder_prefix] for prompt in prompts]

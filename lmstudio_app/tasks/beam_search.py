@@ -69,6 +69,7 @@ class Search:
         finished: list[list[tuple[float, float, list[int]]]] = [[] for _ in range(count)]  # score, sum, ids
         one_beam = {name: _each(value, beams) for name, value in model_kwargs.items()}
         model_kwargs = one_beam
+        forced = _forced_end(generation_config, model.config.vocab_size, device)
         is_first = True
         while len(rows):
             sequences = running[:, :1].flatten(0, 1) if is_first else running.flatten(0, 1)
@@ -85,6 +86,8 @@ class Search:
                 model_kwargs = _spread(model_kwargs, beams)
                 is_first = False
             scores = logits_processor(running.flatten(0, 1), scores)
+            if forced is not None and (last := limits == running.shape[-1] - begun + 1).any():
+                scores[last.repeat_interleave(beams)] = forced
             scores = scores.view(len(rows), beams, -1) + running_scores[:, :, None]
             size = scores.shape[-1]
             best, places = _top(scores.flatten(1), kept)
@@ -137,6 +140,18 @@ class Search:
         self.found[row] = [Beam(ids, value) for _, value, ids in texts]
         if self._done is not None:
             self._done(row, self.found[row])
+
+
+def _forced_end(generation_config: Any, vocabulary: int, device: Any) -> torch.Tensor | None:
+    """Log-probabilities of a row's last token where the model is made to end there; None where it is not."""
+    import torch
+
+    end = generation_config.forced_eos_token_id
+    if end is None:
+        return None
+    scores = torch.full((vocabulary,), -torch.inf, device=device)
+    scores[end] = 0.0
+    return scores
 
 
 def _gather(values: torch.Tensor, beams: torch.Tensor) -> torch.Tensor:

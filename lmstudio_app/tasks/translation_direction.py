@@ -171,6 +171,17 @@ class Direction:
             sources = encode_sources(self.tokenizer, written, max_length)
         return [Prompt(ids, self.decoder_prefix(target)) for ids, target in zip(sources, targets, strict=True)]
 
+    def written(self, texts: Sequence[str], targets: Sequence[str]) -> list[list[int]]:
+        """Translations as the decoder writes them, without special tokens."""
+        found: list[list[int]] = []
+        with _telling:
+            for text, target in zip(texts, targets, strict=True):
+                if self.begins_decoder:
+                    set_languages(self.tokenizer, self.languages, target=target)
+                encoded = self.tokenizer(text_target=text, add_special_tokens=False, return_attention_mask=False)
+                found.append(list(encoded["input_ids"]))
+        return found
+
     def decoder_prefix(self, target: str) -> tuple[int, ...]:
         if not self.begins_decoder:
             return ()

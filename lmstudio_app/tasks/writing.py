@@ -145,7 +145,9 @@ class _Writer:
             inputs["decoder_input_ids"] = torch.tensor(begun, device=self.loaded.device)
         criteria = [stopping_criterion(self.ctx)]
         if self.beams > 1:
-            search = Search(limits, lambda row, beams: done(int(rows[row]), self._read(beams)))
+            search = Search(
+                limits, lambda row, beams: done(int(rows[row]), self._read(beams, int(limits[row]), config))
+            )
             self.loaded.model.generate(
                 **inputs, generation_config=config, stopping_criteria=criteria, custom_generate=search
             )
@@ -163,21 +165,23 @@ class _Writer:
             sums = self._log_probabilities(inputs, prefix, [beam.ids for beam in beams])
             beams = [Beam(beam.ids, value) for beam, value in zip(beams, sums, strict=True)]
         for place, row in enumerate(rows):
-            done(int(row), self._read(beams[place * self.draws : (place + 1) * self.draws]))
+            chosen = slice(place * self.draws, (place + 1) * self.draws)
+            done(int(row), self._read(beams[chosen], int(limits[place * self.draws]), config))
 
     def _whole(self, ids: list[int]) -> list[int]:
         """Up to the end of the text, and with it."""
         end = next((place + 1 for place, token in enumerate(ids) if token in self.ends), len(ids))
         return ids[:end]
 
-    def _read(self, beams: Sequence[Beam]) -> list[Hypothesis]:
+    def _read(self, beams: Sequence[Beam], limit: int, config: Any) -> list[Hypothesis]:
         """As texts, each once."""
+        forced = config.forced_eos_token_id is not None  # an end at the limit says nothing then
         texts = self.loaded.tokenizer.batch_decode([beam.ids for beam in beams], skip_special_tokens=True)
         found: dict[str, Hypothesis] = {}
         for beam, text in zip(beams, texts, strict=True):
             tokens = len(beam.ids)
             mean = beam.log_probability / max(1, tokens)
-            ended = bool(beam.ids) and beam.ids[-1] in self.ends
+            ended = bool(beam.ids) and beam.ids[-1] in self.ends and not (forced and tokens >= limit)
             found.setdefault(text.strip(), Hypothesis(text.strip(), tokens, ended, math.exp(min(0.0, mean))))
         hypotheses = list(found.values())[: self.count] or [Hypothesis("", 0, ended=True)]
         if self.draws > 1:
