@@ -34,7 +34,7 @@ PRESETS = (
     Preset(
         "Precise",
         "Always the most probable word: the same question gets the same answer.",
-        ReplyOptions(temperature=0.0, repetition_penalty=1.05),
+        ReplyOptions(temperature=0.0),
         is_built_in=True,
     ),
     Preset(

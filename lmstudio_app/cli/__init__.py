@@ -9,7 +9,20 @@ import sys
 from collections.abc import Sequence
 
 from lmstudio_app import __version__
-from lmstudio_app.cli import attention, datasets, doctor, kb, models, predict, runs, script, sweep, tokenizer, train
+from lmstudio_app.cli import (
+    attention,
+    chat,
+    datasets,
+    doctor,
+    kb,
+    models,
+    predict,
+    runs,
+    script,
+    sweep,
+    tokenizer,
+    train,
+)
 from lmstudio_app.cli.console import EXIT_BAD_INPUT, EXIT_INTERRUPTED
 from lmstudio_app.errors import Cancelled, as_user_error
 
@@ -26,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lmstudio-app {__version__}")
     parser.add_argument("--debug", action="store_true", help="after an error, print the details that a report needs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for module in (train, sweep, runs, script, predict, attention, kb, models, tokenizer, datasets, doctor):
+    for module in (train, sweep, runs, script, predict, chat, attention, kb, models, tokenizer, datasets, doctor):
         module.add_parser(commands)
     return parser
 
