@@ -11,13 +11,13 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
+    QFontMetricsF,
     QPainter,
     QPaintEvent,
     QPalette,
     QSyntaxHighlighter,
     QTextCharFormat,
     QTextCursor,
-    QTextOption,
 )
 from PySide6.QtWidgets import QApplication, QFrame, QLabel, QTextEdit, QToolButton, QWidget
 
@@ -27,6 +27,8 @@ from lmstudio_app.gui.markdown import Part, code_font, show_markdown, show_plain
 from lmstudio_app.gui.markdown_code import Span, colour_of, tell_apart
 from lmstudio_app.gui.widgets.chat_reading import Reading
 
+_SHORT = 300  # characters of a line that may be narrower than a message
+_WIDE = 100_000.0
 KEPT = 200  # blocks of code whose parts are remembered
 
 
@@ -64,9 +66,6 @@ class TextPart(Reading):
         super().__init__(parent)
         self._plain = plain
         self._part: Part | None = None
-        option = self.document().defaultTextOption()
-        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-        self.document().setDefaultTextOption(option)
 
     def set_part(self, part: Part) -> None:
         self._part = part
@@ -81,16 +80,15 @@ class TextPart(Reading):
             show_markdown(self.document(), self._part.text, self.font(), self.palette())
 
     def natural_width(self) -> float:
-        """The width at which no line is broken."""
-        document = self.document()
-        document.setTextWidth(-1)
-        return document.idealWidth()
+        """The width at which no line of a plain text is broken."""
+        lines = self._part.text.split("\n") if self._part is not None else []
+        if any(len(line) > _SHORT for line in lines):
+            return _WIDE
+        metrics = QFontMetricsF(self.font())
+        return max((metrics.horizontalAdvance(line) for line in lines), default=0.0)
 
     def height_for(self, width: int) -> int:
-        document = self.document()
-        if document.textWidth() != width:
-            document.setTextWidth(width)
-        return int(document.size().height() + 0.999)
+        return self.height_at(width)
 
     def restyle(self) -> None:
         self.keep_selection(self._show)
@@ -192,7 +190,6 @@ class CodePart(QFrame):
         copy = self.copy_button.sizeHint()
         self.copy_button.setGeometry(width - copy.width() - pad // 2, 0, copy.width(), head)
         document = self.edit.document()
-        document.setTextWidth(-1)
         inside = int(document.size().height() + 0.999)
         if document.idealWidth() > width - 2 * pad:
             inside += self.edit.horizontalScrollBar().sizeHint().height()
@@ -269,7 +266,7 @@ class MessageBody(QWidget):
     def natural_width(self) -> int:
         """The width that needs no breaking of lines; blocks of code take all there is."""
         self._width = -1
-        widths = [100_000.0 if isinstance(item, CodePart) else item.natural_width() for item in self.widgets]
+        widths = [_WIDE if isinstance(item, CodePart) else item.natural_width() for item in self.widgets]
         return int(max(widths, default=0.0) + 2)
 
     def arrange(self, width: int) -> int:

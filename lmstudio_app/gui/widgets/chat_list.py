@@ -35,12 +35,14 @@ _PAUSE = 200  # milliseconds of no typing after which is searched
 
 @dataclass(frozen=True)
 class Listed:
-    """A conversation in the list. ``changed``: seconds since the epoch; ``found``: the place that a search found."""
+    """A conversation in the list. ``changed``: seconds since the epoch; ``found``: the place that a search found,
+    and ``message`` the message that it is in."""
 
     key: Any
     title: str
     changed: float
     found: str = ""
+    message: Any = None
 
 
 def highlighted(text: str, words: Sequence[str]) -> list[tuple[str, bool]]:
@@ -139,7 +141,7 @@ class _Rows(QStyledItemDelegate):
 
 
 class ConversationList(QListWidget):
-    chosen = Signal(object)
+    chosen = Signal(object, object)  # its key, and the message that a search found in it
     renamed = Signal(object, str)
     delete_requested = Signal(object)
 
@@ -209,7 +211,7 @@ class ConversationList(QListWidget):
 
     def _open(self, item: QListWidgetItem) -> None:
         if (entry := item.data(_ENTRY)) is not None:
-            self.chosen.emit(entry.key)
+            self.chosen.emit(entry.key, entry.message)
 
     def _on_menu(self, place: QPoint) -> None:
         item = self.itemAt(place)
@@ -226,7 +228,7 @@ class ConversationList(QListWidget):
         item = self.currentItem()
         entry = item.data(_ENTRY) if item is not None else None
         if entry is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.chosen.emit(entry.key)
+            self.chosen.emit(entry.key, entry.message)
         elif entry is not None and event.key() == Qt.Key.Key_Delete:
             self.delete_requested.emit(entry.key)
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from PySide6.QtCore import QEvent, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QFocusEvent, QFont, QKeyEvent, QKeySequence, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QApplication, QHBoxLayout, QPlainTextEdit, QPushButton, QToolButton, QWidget
@@ -29,8 +31,17 @@ class MessageView(QWidget):
     link_clicked = Signal(str)
     resized = Signal()  # it needs another height
 
-    def __init__(self, parent: QWidget, turn: Turn, colours: CodeColours | None, *, sure: bool = False) -> None:
+    def __init__(
+        self,
+        parent: QWidget,
+        turn: Turn,
+        colours: CodeColours | None,
+        *,
+        sure: bool = False,
+        actions: Sequence[str] = ACTIONS,
+    ) -> None:
         super().__init__(parent)
+        self._offered = actions
         self.turn = turn
         self._sure = sure
         self._colours = colours
@@ -91,7 +102,7 @@ class MessageView(QWidget):
         if self.tokens is not None:
             self.tokens.show()
         self.notice.set_text(turn.problem if turn.state == FAILED else "")
-        if turn.state == FAILED and self._retry is None:
+        if turn.state == FAILED and self._retry is None and "again" in self._offered:
             self._retry = _push(self.tr("Try again"), self.tr("Ask the model for this reply once more"), self)
             self._retry.clicked.connect(lambda: self.action.emit(self.turn.key, "retry"))
         if self._retry is not None:
@@ -156,7 +167,7 @@ class MessageView(QWidget):
                 "continue": turn.is_reply and turn.state in (STOPPED, CUT) and bool(turn.text),
                 "delete": True,
             }
-            self._made_actions().offer([name for name in ACTIONS if shown[name]])
+            self._made_actions().offer([name for name in self._offered if shown[name]])
             self._place_actions()
         if self._actions is not None:
             self._actions.setVisible(wanted)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QTextCursor, QWheelEvent
+from PySide6.QtGui import QTextCursor, QTextOption, QWheelEvent
 from PySide6.QtWidgets import QFrame, QTextBrowser, QWidget
 
 
@@ -24,6 +24,15 @@ class Reading(QTextBrowser):
         self.setTabChangesFocus(True)
         self.viewport().setAutoFillBackground(False)
         self.document().setDocumentMargin(0)
+        self.setLineWrapMode(QTextBrowser.LineWrapMode.FixedPixelWidth)
+        self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+
+    def height_at(self, width: int) -> int:
+        """How high the text is when its lines are broken at this width, which they are from now on."""
+        if self.lineWrapColumnOrWidth() != width:
+            # the width of the widget would come too late: Qt takes it over when it is shown
+            self.setLineWrapColumnOrWidth(width)
+        return int(self.document().size().height() + 0.999)
 
     def loadResource(self, kind: int, name: Any) -> Any:
         """Nothing is ever fetched or read for a text that a model wrote."""

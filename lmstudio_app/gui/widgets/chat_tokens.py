@@ -17,7 +17,6 @@ from PySide6.QtGui import (
     QPalette,
     QTextCharFormat,
     QTextCursor,
-    QTextOption,
 )
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
@@ -32,7 +31,7 @@ _STAYS = 250  # milliseconds that the candidates stay when the pointer has left
 
 def tint(probability: float, palette: QPalette) -> QColor:
     """Nothing where the model was sure, the colour of a warning where it was not; text stays readable on it."""
-    return theme.blend(theme.warning(palette), palette.base().color(), 0.55 * (1.0 - probability) ** 1.3)
+    return theme.blend(theme.warning(palette), palette.base().color(), 0.48 * (1.0 - probability) ** 1.3)
 
 
 class CandidatePopup(QFrame):
@@ -70,7 +69,7 @@ class CandidatePopup(QFrame):
             self.tr("“{token}” had {share}").format(token=token_label(piece.text), share=share_text(piece.probability))
         )
         self.list.set_candidates(piece.candidates, token_label)
-        row = next((n for n, item in enumerate(piece.candidates) if item.id == piece.id), -1)
+        row = next((n for n, item in enumerate(piece.candidates) if item.token == piece.text), -1)
         self.list.set_chosen(row)
         rows = max(1, self.list.count()) * max(self.list.sizeHintForRow(0), theme.em(self, 1.75))
         self.list.setFixedHeight(rows + 2)
@@ -104,7 +103,7 @@ class CandidatePopup(QFrame):
 
 
 class TokenText(Reading):
-    """Text made of pieces (``text``, ``id``, ``probability``, ``candidates``); it is only ever added to."""
+    """Text made of pieces (:class:`lmstudio_app.chat.engine.Piece`); it is only ever added to."""
 
     token_chosen = Signal(int, object)  # number of the piece, the candidate that is to stand in its place
 
@@ -122,9 +121,6 @@ class TokenText(Reading):
         self.viewport().setAccessibleDescription(
             self.tr("Left and Right go from token to token, Down into the list of what else might stand there")
         )
-        option = self.document().defaultTextOption()
-        option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
-        self.document().setDefaultTextOption(option)
 
     def set_pieces(self, pieces: Sequence[Any]) -> None:
         known = len(self._pieces)
@@ -146,17 +142,12 @@ class TokenText(Reading):
             self._starts.append(cursor.position())
             self._pieces.append(piece)
             style = QTextCharFormat()
-            if piece.probability is not None:
-                style.setBackground(tint(piece.probability, self.palette()))
+            style.setBackground(tint(piece.probability, self.palette()))
             cursor.insertText(piece.text, style)
         cursor.endEditBlock()
 
     def height_for(self, width: int) -> int:
-        document = self.document()
-        document.setDefaultFont(self.font())
-        if document.textWidth() != width:
-            document.setTextWidth(width)
-        return int(document.size().height() + 0.999)
+        return self.height_at(width)
 
     # --- candidates
 
@@ -215,7 +206,7 @@ class TokenText(Reading):
         if 0 <= self._current < len(self._pieces):
             candidate = self._pieces[self._current].candidates[row]
             self.hide_candidates()
-            if candidate.id != self._pieces[self._current].id:
+            if candidate.token != self._pieces[self._current].text:
                 self.token_chosen.emit(self._current, candidate)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:

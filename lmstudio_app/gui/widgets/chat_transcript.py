@@ -15,6 +15,7 @@ from PySide6.QtGui import QFocusEvent, QKeyEvent, QPainter, QPaintEvent, QResize
 from PySide6.QtWidgets import QAbstractScrollArea, QFrame, QToolButton, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.chat_actions import ACTIONS
 from lmstudio_app.gui.widgets.chat_body import CodeColours
 from lmstudio_app.gui.widgets.chat_message import MessageView
 from lmstudio_app.gui.widgets.chat_turn import Turn
@@ -30,8 +31,12 @@ class Transcript(QAbstractScrollArea):
     token_chosen = Signal(object, int, object)
     link_clicked = Signal(str)
 
-    def __init__(self, colours: CodeColours | None = None, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, colours: CodeColours | None = None, parent: QWidget | None = None, actions: Sequence[str] = ACTIONS
+    ) -> None:
+        """``actions`` are offered with every message, where they mean something."""
         super().__init__(parent)
+        self._actions = actions
         self._colours = colours
         self._turns: list[Turn] = []
         self._heights: list[int] = []
@@ -213,7 +218,7 @@ class Transcript(QAbstractScrollArea):
         return self._heights[index]
 
     def _make(self, turn: Turn) -> MessageView:
-        view = MessageView(self.viewport(), turn, self._colours, sure=self._sure)
+        view = MessageView(self.viewport(), turn, self._colours, sure=self._sure, actions=self._actions)
         view.action.connect(self.action)
         view.edited.connect(self.edited)
         view.branch_chosen.connect(self.branch_chosen)

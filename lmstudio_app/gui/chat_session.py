@@ -1,0 +1,576 @@
+"""The conversation of the Chat page: what was said, the reply that is being written, and its versions.
+
+What is said is kept before it is shown, and a reply every second while it is written, so that nothing is lost.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from lmstudio_app.errors import UserError
+from lmstudio_app.gui.asker import Asker
+from lmstudio_app.gui.chat_queries import (
+    STATES,
+    BeginReply,
+    ChatStore,
+    ChooseBranch,
+    Hidden,
+    KeepReply,
+    KeepSettings,
+    OneMessage,
+    OpenChat,
+    Opened,
+    ReadPieces,
+    Said,
+    Say,
+    begin_reply,
+    choose_branch,
+    hide_message,
+    keep_reply,
+    keep_settings,
+    open_chat,
+    read_pieces,
+    remove_message,
+    say,
+    show_hidden,
+)
+from lmstudio_app.gui.chat_replies import (
+    CountRequest,
+    EngineHolder,
+    PieceWritten,
+    ReplyRequest,
+    count_tokens,
+    write_reply,
+)
+from lmstudio_app.gui.job_runner import JobHandle
+from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.text import error_texts, model_title
+from lmstudio_app.gui.widgets.chat_turn import FAILED, STOPPED, WHOLE, WRITING, Turn
+from lmstudio_app.jobs import Job, JobContext
+
+if TYPE_CHECKING:
+    from lmstudio_app.models.loading import LoadedModel
+
+log = logging.getLogger(__name__)
+
+KEEP_INTERVAL = 1000  # milliseconds between two keepings of a reply that is being written
+_COUNT_PAUSE = 250  # milliseconds of no typing after which tokens are counted
+
+
+class ChatSession(QObject):
+    """``failed`` carries an error, and what to call to try again."""
+
+    turns_changed = Signal(object, bool)  # list[Turn], whether to go to their end
+    turn_changed = Signal(object)  # Turn
+    opened = Signal(object)  # Opened, or None for a new conversation
+    kept = Signal()  # something was said: the list of conversations is another one
+    busy_changed = Signal(bool)
+    stopping = Signal()
+    counted = Signal(object)  # TokenCounts
+    failed = Signal(object, object)  # UserError, Callable
+    mended = Signal()  # the store works
+    noticed = Signal(str)  # a sentence about the last reply
+    message_deleted = Signal()
+    reached = Signal(object)  # the key of the message that was looked for
+    wrote = Signal(object)  # list[Piece] of the whole last reply
+
+    def __init__(
+        self,
+        services: Services,
+        store: ChatStore,
+        options: Callable[[], Any],
+        preset: Callable[[], str],
+        parent: QObject | None = None,
+    ) -> None:
+        """``options`` gives the ``ReplyOptions`` that are set, or raises :class:`UserError`; ``preset`` their name."""
+        super().__init__(parent)
+        self._services = services
+        self._kept_in = store
+        self._preset = preset
+        self._with_pieces = False
+        self._options = options
+        self._holder = EngineHolder()
+        self._loaded: LoadedModel | None = None
+        self._chat: Opened | None = None
+        self._path: list[Said] = []
+        self._hidden: Hidden | None = None
+        self._dropped = 0  # messages that the model no longer sees
+        self._problem: dict[Any, str] = {}
+        self._storing: list[JobHandle] = []
+        self._writing: Said | None = None
+        self._text = ""
+        self._pieces: list[Any] = []
+        self._began = 0.0
+        self._first: float | None = None
+        self._before = (0, 0.0)  # tokens and seconds of the part that is continued
+        self._asker = Asker(services.answer_runner, self)
+        self._asker.events.connect(self._on_events)
+        self._asker.succeeded.connect(lambda report: self._on_ended(STATES.get(report.ending, WHOLE), report))
+        self._asker.stopped.connect(lambda: self._on_ended(STOPPED, None))
+        self._asker.failed.connect(self._on_failed)
+        self._counter = Asker(services.answer_runner, self)
+        self._counter.succeeded.connect(self.counted)
+        self._keeping = QTimer(self)
+        self._keeping.setInterval(KEEP_INTERVAL)
+        self._keeping.timeout.connect(self._keep_half)
+        self._counting = QTimer(self)
+        self._counting.setSingleShot(True)
+        self._counting.setInterval(_COUNT_PAUSE)
+        self._counting.timeout.connect(self._count)
+        self._draft = ""
+
+    # --- what others use
+
+    @property
+    def chat(self) -> Opened | None:
+        """The conversation as it is kept; None: a new one in which nothing was said."""
+        return self._chat
+
+    @property
+    def path(self) -> list[Said]:
+        """What was said, in the versions that are shown."""
+        return list(self._path)
+
+    @property
+    def busy(self) -> bool:
+        return self._writing is not None or bool(self._storing)
+
+    @property
+    def is_writing(self) -> bool:
+        return self._writing is not None
+
+    def set_model(self, loaded: LoadedModel | None) -> None:
+        """Ask this model from now on; a reply that is being written is ended."""
+        if loaded is self._loaded:
+            return
+        self._end_reply()
+        self._loaded = loaded
+        if loaded is None:
+            self._holder.close()
+        else:
+            self.count("")
+
+    def new(self) -> None:
+        """A conversation in which nothing was said; it is kept once something is."""
+        self._end_reply()
+        self._chat, self._path, self._dropped = None, [], 0
+        self.opened.emit(None)
+        self._show()
+        self.count(self._draft)
+
+    def open(self, chat: Any, message: Any = None) -> None:
+        """Show a conversation that was kept."""
+        self._end_reply()
+        request = OpenChat(self._kept_in, chat, message, self._with_pieces)
+        self._store(open_chat, request, self._on_opened, lambda: self.open(chat, message))
+
+    def send(self, text: str) -> bool:
+        """Say this at the end of the conversation, and have a reply written. False: there is no one to hear it now."""
+        if self._loaded is None or self.busy:
+            return False
+        options = self._checked_options()
+        if options is None:
+            return False
+        last = self._path[-1].key if self._path else None
+        self._store(say, self._say(last, text, options), self._on_said, lambda: self.send(text))
+        return True
+
+    def edit(self, key: Any, text: str) -> None:
+        """Say something else in the place of a question, as another version of it."""
+        index = self._index(key)
+        options = self._checked_options()
+        if index is None or self.busy or self._loaded is None or self._chat is None or options is None:
+            return
+        before = self._path[index - 1].key if index else None
+        self._store(say, self._say(before, text, options), self._on_said, lambda: self.edit(key, text))
+
+    def _say(self, after: int | None, text: str, options: Any) -> Say:
+        chat = self._chat.key if self._chat is not None else None
+        return Say(self._kept_in, chat, after, text, options.system, self._preset(), self._title_of_model())
+
+    def again(self, key: Any) -> None:
+        """Have another reply written, as another version of this one."""
+        index = self._index(key)
+        if index is None or self.busy or self._loaded is None:
+            return
+        self._branch(self._path[index], "", [])
+
+    def take_token(self, key: Any, number: int, token: str, probability: float) -> None:
+        """Have another version written that is the same up to a token, and goes on with this one."""
+        index = self._index(key)
+        if index is None or self.busy or self._loaded is None:
+            return
+        from lmstudio_app.chat.engine import Piece
+
+        reply = self._path[index]
+        pieces = list(reply.pieces[:number])
+        candidates = reply.pieces[number].candidates
+        pieces.append(Piece(token, -1, probability, candidates))
+        self._branch(reply, "".join(piece.text for piece in pieces), pieces)
+
+    def go_on(self, key: Any) -> None:
+        """Let the model go on where a reply was cut off or stopped."""
+        index = self._index(key)
+        if index is None or index != len(self._path) - 1 or self.busy or self._loaded is None:
+            return
+        reply = self._path[index]
+        self._start(reply, reply.text, list(reply.pieces), (reply.tokens, reply.seconds))
+
+    def retry(self, key: Any) -> None:
+        """Write a reply that has failed, in its place."""
+        index = self._index(key)
+        if index is None or self.busy or self._loaded is None:
+            return
+        self._path = self._path[: index + 1]
+        self._start(self._path[index], "", [], (0, 0.0))
+
+    def choose_branch(self, key: Any, number: int) -> None:
+        """Show another version of a message, and what followed it."""
+        if not self.busy:
+            request = ChooseBranch(self._kept_in, key, number)
+            self._store(choose_branch, request, self._on_changed, lambda: self.choose_branch(key, number))
+
+    def delete_message(self, key: Any) -> None:
+        """Show the conversation without a message and what follows it.
+
+        :meth:`restore_message` brings the last one back, and :meth:`forget_deleted` deletes it for good.
+        """
+        if self.busy:
+            return
+        self.forget_deleted()
+
+        def _on_hidden(hidden: Hidden) -> None:
+            self._hidden = hidden
+            self._on_changed(hidden.opened)
+            self.message_deleted.emit()
+
+        self._store(hide_message, OneMessage(self._kept_in, key), _on_hidden, lambda: self.delete_message(key))
+
+    def restore_message(self) -> None:
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None and hidden.leaf is not None:
+            request = OneMessage(self._kept_in, hidden.leaf)
+            self._store(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
+
+    def _store_hidden(self, request: OneMessage) -> None:
+        self._store(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
+
+    def forget_deleted(self) -> None:
+        """A deleted message does not come back any more."""
+        hidden, self._hidden = self._hidden, None
+        if hidden is not None:
+            request = OneMessage(self._kept_in, hidden.message)
+            handle = self._services.query_runner.start(remove_message, request, quiet=True)
+            handle.succeeded.connect(self._on_removed)
+
+    def show_pieces(self, wanted: bool) -> None:
+        """Have the tokens of replies ready, also of those that were written long ago."""
+        self._with_pieces = wanted
+        missing = tuple(said.key for said in self._path if said.role == "assistant" and not said.pieces)
+        if wanted and missing:
+            handle = self._services.query_runner.start(read_pieces, ReadPieces(self._kept_in, missing), quiet=True)
+            handle.succeeded.connect(self._on_pieces)
+
+    def stop(self) -> None:
+        """End the reply where it is."""
+        if self._writing is not None:
+            self._asker.stop()
+            self.stopping.emit()
+
+    def keep_settings(self) -> None:
+        """The system prompt and the sampling belong to the conversation."""
+        options = self._checked_options(quiet=True)
+        if self._chat is not None and options is not None:
+            request = KeepSettings(
+                self._kept_in, self._chat.key, options.system, self._preset(), self._title_of_model()
+            )
+            handle = self._services.query_runner.start(keep_settings, request, quiet=True)
+            handle.failed.connect(lambda error: self.failed.emit(error, self.keep_settings))
+        self.count(self._draft)
+
+    def count(self, draft: str) -> None:
+        """Count the tokens a moment later, while nothing is written."""
+        self._draft = draft
+        self._counting.start()
+
+    def shutdown(self) -> None:
+        """A reply that is being written is kept as it is; there is no event loop any more to wait for that."""
+        self._counting.stop()
+        self._keeping.stop()
+        self._counter.drop()
+        writing = self._writing
+        self._asker.drop()
+        if writing is not None:
+            self._writing = None
+            try:
+                keep_reply(self._kept(writing, self._own_report("stopped")), JobContext())
+            except UserError as error:
+                log.warning("the last reply was not kept: %s", error.one_line())
+        self._holder.close()
+        self._kept_in.close()
+
+    # --- the store
+
+    def _store(self, job: Job, request: Any, done: Callable[[Any], object], again: Callable[[], object]) -> None:
+        handle = self._services.query_runner.start(job, request, quiet=True)
+        was_busy = self.busy
+        self._storing.append(handle)
+        if not was_busy:
+            self.busy_changed.emit(True)
+
+        def _on_finished() -> None:
+            if handle in self._storing:
+                self._storing.remove(handle)
+            if not self.busy:
+                self.busy_changed.emit(False)
+
+        def _on_succeeded(result: Any) -> None:
+            if handle in self._storing:
+                self._storing.remove(handle)
+                self.mended.emit()
+                done(result)
+
+        handle.succeeded.connect(_on_succeeded)
+        handle.failed.connect(lambda error: self.failed.emit(error, again))
+        handle.finished.connect(_on_finished)
+
+    def _on_opened(self, opened: Opened) -> None:
+        self._take(opened)
+        self._dropped, self._problem = 0, {}
+        self.opened.emit(opened)
+        self._show()
+        if opened.reached is not None:
+            self.reached.emit(opened.reached)
+        self.count(self._draft)
+
+    def _on_changed(self, opened: Opened) -> None:
+        self._take(opened)
+        self._show(follow=False)
+        self.count(self._draft)
+
+    def _on_removed(self, opened: Opened) -> None:
+        """There may be fewer versions of what is shown."""
+        if self._chat is not None and opened.key == self._chat.key and not self.busy:
+            self._on_changed(opened)
+
+    def _take(self, opened: Opened) -> None:
+        """Its messages, with the tokens that are known already."""
+        known = {said.key: said.pieces for said in self._path}
+        self._chat = opened
+        self._path = [
+            dataclasses.replace(said, pieces=known[said.key]) if not said.pieces and known.get(said.key) else said
+            for said in opened.path
+        ]
+        if self._with_pieces:
+            self.show_pieces(True)
+
+    def _on_pieces(self, found: dict[int, Any]) -> None:
+        self._path = [
+            dataclasses.replace(said, pieces=found[said.key]) if said.key in found and not said.pieces else said
+            for said in self._path
+        ]
+        self._show(follow=False)
+
+    def _on_said(self, opened: Opened) -> None:
+        is_new = self._chat is None
+        self._take(opened)
+        if is_new:
+            self.opened.emit(opened)
+        self._start(self._path[-1], "", [], (0, 0.0))
+        self.kept.emit()
+
+    # --- replies
+
+    def _branch(self, reply: Said, text: str, pieces: list[Any]) -> None:
+        if self._checked_options() is None:
+            return
+
+        def _on_begun(opened: Opened) -> None:
+            self._take(opened)
+            self._start(self._path[-1], text, pieces, (0, 0.0))
+
+        request = BeginReply(self._kept_in, reply.key, self._title_of_model())
+        self._store(begin_reply, request, _on_begun, lambda: self._branch(reply, text, pieces))
+
+    def _start(self, reply: Said, text: str, pieces: list[Any], before: tuple[int, float]) -> None:
+        """Have ``reply`` written from ``text`` on, behind what was said before it."""
+        options = self._checked_options()
+        if options is None or self._loaded is None:
+            return
+        index = self._index(reply.key)
+        assert index is not None
+        messages = [{"role": said.role, "content": said.text} for said in self._path[:index] if said.text]
+        # another version of a reply is drawn by other numbers; at temperature 0 there are none
+        options = dataclasses.replace(options, seed=options.seed + reply.branch[0] - 1)
+        was_busy = self.busy
+        self._counter.drop()
+        self._problem.pop(reply.key, None)
+        self._writing, self._text, self._pieces, self._before = reply, text, pieces, before
+        self._began, self._first = time.monotonic(), None
+        self._keeping.start()
+        self._show()
+        if not was_busy:
+            self.busy_changed.emit(True)
+        self._asker.ask(write_reply, ReplyRequest(self._holder, self._loaded, messages, options, text))
+
+    def _on_events(self, events: Sequence[Any]) -> None:
+        pieces = [event.piece for event in events if isinstance(event, PieceWritten)]
+        if not pieces or self._writing is None:
+            return
+        if self._first is None:
+            self._first = next(e.time for e in events if isinstance(e, PieceWritten)) - time.time()
+            self._first = max(0.0, time.monotonic() + self._first - self._began)
+        self._pieces += pieces
+        self._text += "".join(piece.text for piece in pieces)
+        self.turn_changed.emit(self._turn(self._writing, len(self._path) - 1))
+
+    def _on_ended(self, state: str, report: Any) -> None:
+        if self._writing is None:
+            return
+        reply, self._writing = self._writing, None
+        self._keeping.stop()
+        if report is not None:
+            self._dropped = report.dropped_messages
+        report = self._with_before(report or self._own_report("stopped" if state == STOPPED else ""))
+        ended = dataclasses.replace(
+            reply,
+            text=self._text.strip(),
+            state=state,
+            tokens=report.new_tokens,
+            seconds=report.seconds,
+            first=report.first_seconds or None,
+            pieces=tuple(self._pieces),
+            model=self._title_of_model() or reply.model,
+        )
+        self._replace(ended)
+        self._keep(self._kept(ended, report))
+        self._show(follow=False)
+        self.wrote.emit(list(self._pieces))
+        self.noticed.emit(self._remark(ended))
+        if not self.busy:
+            self.busy_changed.emit(False)
+        self.count(self._draft)
+
+    def _remark(self, reply: Said) -> str:
+        """Why there is nothing new in another version."""
+        options = self._checked_options(quiet=True)
+        if options is not None and options.temperature == 0 and reply.branch[1] > 1 and not self._before[0]:
+            return self.tr(
+                "At temperature 0 the most probable token is always taken, so a reply that is written again stays the "
+                "same. Raise the temperature for another one."
+            )
+        return ""
+
+    def _on_failed(self, error: UserError) -> None:
+        reply = self._writing
+        if reply is None:
+            return
+        self._problem[reply.key] = " ".join(text for text in error_texts(error) if text)
+        self._on_ended(FAILED, None)
+
+    def _end_reply(self) -> None:
+        """Keep what is there of the reply, and hear no more of it."""
+        self._storing.clear()
+        if self._writing is not None:
+            self._asker.drop()
+            self._on_ended(STOPPED, None)
+        self._storing.clear()
+        self.busy_changed.emit(False)
+
+    def _own_report(self, ending: str) -> Any:
+        """How far the reply is, when the engine cannot tell."""
+        from lmstudio_app.chat.engine import ReplyReport
+
+        return ReplyReport(
+            new_tokens=len(self._pieces) - self._before[0],
+            ending=ending,
+            first_seconds=self._first or 0.0,
+            seconds=time.monotonic() - self._began,
+        )
+
+    def _with_before(self, report: Any) -> Any:
+        """Together with the part of the reply that was there before it was continued."""
+        tokens, seconds = self._before
+        if not tokens:
+            return report
+        return dataclasses.replace(
+            report, new_tokens=report.new_tokens + tokens, seconds=report.seconds + seconds, first_seconds=0.0
+        )
+
+    def _kept(self, reply: Said, report: Any = None) -> KeepReply:
+        pieces = tuple(self._pieces) if report is not None else ()
+        return KeepReply(self._kept_in, reply.key, self._text.strip(), report, pieces)
+
+    def _keep_half(self) -> None:
+        if self._writing is not None and self._pieces:
+            self._services.query_runner.start(keep_reply, self._kept(self._writing), quiet=True)
+
+    def _keep(self, request: KeepReply) -> None:
+        handle = self._services.query_runner.start(keep_reply, request, quiet=True)
+        handle.failed.connect(lambda error: self.failed.emit(error, lambda: self._keep(request)))
+        handle.succeeded.connect(lambda _: self.mended.emit())
+        handle.succeeded.connect(lambda _: self.kept.emit())
+
+    # --- what is shown
+
+    def _show(self, *, follow: bool = True) -> None:
+        self.turns_changed.emit([self._turn(said, index) for index, said in enumerate(self._path)], follow)
+
+    def _turn(self, said: Said, index: int) -> Turn:
+        turn = Turn(
+            key=said.key,
+            role=said.role,
+            text=said.text,
+            state=said.state,
+            model=said.model,
+            branch=said.branch,
+            tokens=said.tokens,
+            seconds=said.seconds,
+            first=said.first,
+            problem=self._problem.get(said.key, self.tr("This reply was not written.")),
+            pieces=said.pieces,
+            left_out=index < self._dropped,
+        )
+        if self._writing is not None and said.key == self._writing.key:
+            turn = dataclasses.replace(
+                turn, text=self._text.lstrip(), state=WRITING, pieces=self._pieces, model=self._title_of_model()
+            )
+        return turn
+
+    def _replace(self, said: Said) -> None:
+        index = self._index(said.key)
+        if index is not None:
+            self._path[index] = said
+
+    def _index(self, key: Any) -> int | None:
+        return next((index for index, said in enumerate(self._path) if said.key == key), None)
+
+    def _title_of_model(self) -> str:
+        return model_title(self._loaded)
+
+    def _checked_options(self, *, quiet: bool = False) -> Any:
+        try:
+            return self._options()
+        except UserError as error:
+            if not quiet:
+                self.failed.emit(error, None)
+            return None
+
+    def messages(self) -> list[dict[str, str]]:
+        """What the model would be asked now, the system prompt included."""
+        options = self._checked_options(quiet=True)
+        system = options.system if options is not None else ""
+        said = [{"role": said.role, "content": said.text} for said in self._path if said.text]
+        return [{"role": "system", "content": system}, *said] if system else said
+
+    def _count(self) -> None:
+        if self._loaded is not None and not self.is_writing:
+            self._counter.ask(
+                count_tokens, CountRequest(self._holder, self._loaded, self.messages(), self._draft.strip())
+            )
