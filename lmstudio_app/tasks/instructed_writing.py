@@ -157,8 +157,9 @@ class _Batch:
         return [self._read(tokens, ask.max_tokens) for tokens, ask in zip(written, self.asks, strict=True)]
 
     def _read(self, tokens: Sequence[int], most: int) -> Written:
-        end = next((place for place, token in enumerate(tokens) if token in self.ends), None)
-        kept = tokens[: most if end is None else end]
+        kept = tokens[:most]  # what follows is padding, which may be the same token as the end
+        end = next((place for place, token in enumerate(kept) if token in self.ends), None)
+        kept = kept[:end]
         text = self.loaded.tokenizer.decode(kept, skip_special_tokens=True).strip()
         return Written(text, len(kept), ended=end is not None)
 

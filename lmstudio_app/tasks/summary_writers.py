@@ -20,18 +20,19 @@ from lmstudio_app.tasks.chat_templates import (
     encode_prompt,
 )
 from lmstudio_app.tasks.instructed_writing import Ask, Manner, Written, write_behind
-from lmstudio_app.tasks.sentences import split_sentences
+from lmstudio_app.tasks.sentences import split_paragraphs, split_sentences
 from lmstudio_app.tasks.seq2seq import WriteOptions, declared_prefix, encode_sources, trained_options
 from lmstudio_app.tasks.streaming import longest_text
 from lmstudio_app.tasks.summary_lengths import LENGTHS, Target
-from lmstudio_app.tasks.writing import Prompt, decoder_limit, generate_texts, require_writer
+from lmstudio_app.tasks.writing import Hypothesis, Prompt, decoder_limit, require_writer, write_hypotheses
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
 
+# the wording of the Smol-summarize data (Ben Allal et al. 2025), which small chat models have learned from
 INSTRUCTION = (
-    "Provide a concise, objective summary of the input text in {sentences}, about {words} words. "
-    "Say only what the text says."
+    "Provide a concise, objective summary of the input text in {sentences}, focusing on key actions and intentions "
+    "without using second or third person pronouns. Use about {words} words."
 )
 _SMALL_MODEL = 1_000_000_000  # parameters below which a model loses the thread of long prompts
 _SMALL_PART = 1024  # tokens that such a model is given at once
@@ -81,13 +82,12 @@ class SummaryOptions(WriteOptions):
         "one.",
     )
     repetition_penalty: float = option(
-        1.1,
+        1.0,
         "Repetition penalty",
         "Chat models: above 1 makes words that were written already less probable.",
         minimum=0.1,
         maximum=10.0,
     )
-    seed: int = option(0, "Seed", "Chat models: the same seed draws the same summary again.", minimum=0, maximum=2**31)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -203,13 +203,15 @@ class EncoderDecoderWriter:
                 if self._ends_early and ctx.stopping:
                     return found
                 chosen = [rows[place] for place in batch.tolist()]
+
+                def _done(place: int, hypotheses: list[Hypothesis], chosen: list[int] = chosen) -> None:
+                    best = hypotheses[0]
+                    text = tidy(best.text, whole=best.ended)
+                    found[chosen[place]] = Written(text, best.tokens, best.ended)
+                    done(chosen[place], found[chosen[place]])
+
                 prompts = [Prompt(sources[row]) for row in chosen]
-                texts = generate_texts(self._loaded, prompts, ctx, decoding, batch_size=options.batch_size)
-                sizes = _count(tokenizer, texts)
-                for row, text, size in zip(chosen, texts, sizes, strict=True):
-                    ended = size < decoding.max_new_tokens - 2
-                    found[row] = Written(tidy(text, whole=ended), size, ended)
-                    done(row, found[row])
+                write_hypotheses(self._loaded, prompts, ctx, decoding, batch_size=options.batch_size, done=_done)
         return found
 
 
@@ -244,7 +246,12 @@ class InstructedWriter:
         instruction = (self._options.instruction or INSTRUCTION).format(
             words=target.words, sentences=_sentences(target.sentences)
         )
-        messages: Messages = [{"role": "system", "content": instruction}, {"role": "user", "content": text}]
+        # a break within a paragraph is the page's, and small models copy it
+        paragraphs = [" ".join(text[begin:end].split()) for begin, end in split_paragraphs(text)]
+        messages: Messages = [
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": "\n\n".join(paragraphs)},
+        ]
         try:
             return encode_prompt(tokenizer, messages, self._limit)
         except TemplateRefused as error:
@@ -279,13 +286,13 @@ class InstructedWriter:
         ]
 
 
-_NO_REPEAT = 5  # tokens in a row that a chat model does not write twice, where nothing else is said
+_NO_REPEAT = 6  # tokens in a row that a chat model does not write twice, where nothing else is said
 
 
 def _sentences(count: int) -> str:
     if count == 1:
         return "one sentence"
-    return f"{_NUMBERS[count] if count < len(_NUMBERS) else count} sentences"
+    return f"up to {_NUMBERS[count] if count < len(_NUMBERS) else count} sentences"
 
 
 def tidy(text: str, *, whole: bool) -> str:

@@ -50,7 +50,7 @@ def test_a_sentence_from_two_sentences_names_both() -> None:
 
 
 def test_numbers_and_names_that_are_made_up_are_named() -> None:
-    summary = "The repair will cost 3 million, half of which the state will pay. Mayor Smith met the council on Tuesday."
+    summary = "The repair will cost 3 million, half of which the state will pay. Mayor Smith met the council."
     cost, mayor = find_support(TEXT, summary, JobContext()).sentences
     assert (cost.unknown, cost.supported) == (("3",), False)
     assert cost.score > 0.8
@@ -75,7 +75,7 @@ def test_it_can_be_cancelled() -> None:
 
 def test_by_meaning_it_finds_what_is_said_in_other_words(starter_encoder: Path) -> None:
     embedder = Embedder(load_model(LoadRequest(str(starter_encoder), head="base", device="cpu"), JobContext()))
-    summary = "Local politicians gathered to discuss the crossing. Penguins cannot fly in winter."
+    summary = "The council talked about the bridge. Penguins cannot fly in winter."
     support = find_support(TEXT, summary, JobContext(), embedder.embed)
     assert support.method == "meaning"
     first, second = named(support, summary)
