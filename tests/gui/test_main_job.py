@@ -85,13 +85,15 @@ def test_a_newcomer_clicks_from_the_model_to_its_attention(
     qtbot.waitUntil(lambda: window.current_tab == "sentiment", timeout=PATIENCE)
     qtbot.waitUntil(lambda: window.model.labels == ("negative", "positive"), timeout=PATIENCE)
     sentiment = window.tab("sentiment")
+    qtbot.waitUntil(lambda: bool(sentiment.one.samples), timeout=PATIENCE)
     qtbot.mouseClick(sentiment.one.samples[0], LEFT)
+    qtbot.waitUntil(lambda: not sentiment.one.busy, timeout=PATIENCE)
     wait_until_idle(qtbot, window)
-    assert sentiment.one.verdict.text() in ("negative", "positive")
+    assert sentiment.one.pane.verdict.text() in ("Negative", "Neutral", "Positive")
     if which == "starter":
-        assert sentiment.one.verdict.text() == "positive"
+        assert sentiment.one.pane.verdict.text() == "Positive"
 
-    qtbot.mouseClick(sentiment.one.inspect_button, LEFT)
+    qtbot.mouseClick(sentiment.one.pane.inspect_button, LEFT)
     qtbot.waitUntil(lambda: window.current_tab == "attention", timeout=PATIENCE)
     attention = window.tab("attention")
     qtbot.waitUntil(lambda: attention.maps is not None and attention.head_view is not None, timeout=PATIENCE)

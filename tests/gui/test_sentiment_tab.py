@@ -465,7 +465,7 @@ def test_every_control_can_be_named(
         if item.isVisible() and item.parent().metaObject().className() not in ("QTableView", "QScrollBar")
     ]
     named += [tab.one.edit, tab.one.history, tab.many.column, tab.many.table, tab.one.pane.bars]
-    named += [tab.one.pane.slider, tab.one.pane.words_box, tab.one.pane.words.view]
+    named += [tab.one.pane.slider.slider, tab.many.slider.slider, tab.one.pane.words_box, tab.one.pane.words.view]
     named += [tab.one.own_labels.labels, tab.one.own_labels.template, tab.one.own_labels.options.button]
     assert len(named) > 12
     for item in named:
@@ -486,8 +486,8 @@ def test_the_neutral_zone_is_drawn_and_drawn_apart(
     assert verdict(tab) == "Neutral"
     assert pane.judgement.label == "neutral"
     assert pane.slider.isVisible()
-    assert "40" in pane.slider_value.text()
-    assert "60" in pane.slider_value.text()
+    assert "40" in pane.slider.value.text()
+    assert "60" in pane.slider.value.text()
     left, track = pane.bars.track()
     y = pane.bars.height() // 3
 
@@ -502,10 +502,10 @@ def test_the_neutral_zone_is_drawn_and_drawn_apart(
     assert verdict(tab) == "Positive"
     assert pane.bars.grab().toImage() != before
     assert services.settings.get("sentiment.neutral_band") == pane.band
-    pane.slider.setValue(30)
+    pane.slider.slider.setValue(30)
     assert verdict(tab) == "Neutral"
     assert pane.bars.band == 0.3
-    assert tab.many._band == 0.3
+    assert tab.many.slider.band == 0.3
     again = JudgementPane(services.settings)
     qtbot.addWidget(again)
     assert again.band == 0.3
@@ -539,11 +539,16 @@ def test_the_rows_of_a_file_are_judged_by_the_zone(
     plain = tab.many.predictions
     distances = sorted(abs(float(score) - 0.5) for score in plain.scores[:, 1])
     band = round(2 * distances[40], 2)
-    tab.one.pane.slider.setValue(round(100 * band))
+    tab.one.pane.slider.slider.setValue(round(100 * band))
     counts = tab.many.predictions.counts()
     assert counts["neutral"] == sum(distance < band / 2 for distance in distances) > 0
     assert sum(counts.values()) == 100
     assert "neutral" in tab.many.summary.text()
+    assert tab.many.slider.isVisible()
+    tab.many.slider.slider.setValue(0)
+    assert "neutral" not in tab.many.predictions.counts()
+    assert tab.one.pane.band == 0
+    tab.many.slider.set_band(band)
     shown = [tab.many.table_model.index(row, 1).data() for row in range(100)]
     assert shown.count("neutral") == counts["neutral"]
     tab.many.export(tmp_path / "out.jsonl")
@@ -570,7 +575,8 @@ def test_the_words_are_tinted_once_the_typing_rests(
     assert words.word_at(strongest.start) == next(w for w in words.saliency.words if w.start == strongest.start)
     sign = "for" if strongest.score > 0 else "against"
     assert f"speaks {sign} “{verdict(tab)}”" in words.tip_of(strongest)
-    assert "log-odds" in words.note.text()
+    assert "With every word hidden" in words.note.text()
+    assert "log-odds" in words.note.toolTip()
     assert "against" in words.legend.text()
     tab.one.edit.clear()
     qtbot.waitUntil(lambda: words.saliency is None, timeout=5000)
@@ -663,16 +669,21 @@ def test_the_mode_changes_the_model(
     tab.one.set_text(TEXT)
     answered(qtbot, tab)
     idle(qtbot, tab)
-    tab.mode_buttons["zero_shot"].click()
+    tab.modes.buttons["zero_shot"].click()
     assert tab.one.model is None
     assert verdict(tab) == ""
+    assert "similarity" not in tab.one.pane.hint.text()
     qtbot.waitUntil(lambda: bool(tab.page.empty.buttons), timeout=20_000)
     use(qtbot, services, tab, encoder)
     answered(qtbot, tab)
+    assert "similarity" in tab.one.pane.hint.text()
+    idle(qtbot, tab)
+    assert tab.one.bar.time.text().endswith("s")
     assert [tab.one.history.item(row).text() for row in range(tab.one.history.count())] == []
     tab.use_model(classifier.reference)  # a trained model comes to judge sentiment
     qtbot.waitUntil(lambda: tab.one.model is classifier, timeout=20_000)
     assert tab.mode == "sentiment"
+    assert "similarity" not in tab.one.pane.hint.text()
     answered(qtbot, tab)
     assert verdict(tab) in ("Negative", "Positive")
     assert tab.one.history.item(0).text() == TEXT
@@ -698,5 +709,9 @@ def test_an_answer_is_copied_saved_and_stopped(
     assert "".join(word["text"] for word in saved["saliency"]) == TEXT.replace(" ", "")
     qtbot.waitUntil(lambda: tab.one.findChild(QFileDialog) is None)
     tab.one.set_text("film " * 2000)
-    tab.one.stop()
+    qtbot.waitUntil(lambda: tab.one._words.busy, timeout=20_000)
+    tab.one.bar.stop_button.click()
     qtbot.waitUntil(lambda: not tab.one.busy, timeout=1000)
+    assert verdict(tab)  # which had come already
+    assert tab.one.pane.words.saliency is None
+    assert tab.one.pane.words.view.placeholderText() == "Stopped"

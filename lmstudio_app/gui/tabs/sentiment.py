@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.file_judge import FileJudge
+from lmstudio_app.gui.widgets.segments import Segments
 from lmstudio_app.gui.widgets.text_judge import TextJudge
 from lmstudio_app.tasks.sentiment import JUDGE
 from lmstudio_app.tasks.zero_shot import ZERO_SHOT
@@ -48,7 +48,7 @@ class SentimentTab(QWidget):
 
     def set_mode(self, mode: str) -> None:
         """``sentiment``, or ``zero_shot``: labels of one's own."""
-        self.mode_buttons[mode].setChecked(True)
+        self.modes.choose(mode)
 
     @property
     def mode(self) -> str:
@@ -56,7 +56,7 @@ class SentimentTab(QWidget):
 
     def show_view(self, name: str) -> None:
         """``one`` text, or ``many``: a file."""
-        self.view_buttons[name].setChecked(True)
+        self.views.choose(name)
 
     def open_file(self, path: Path) -> None:
         self.show_view("many")
@@ -73,66 +73,51 @@ class SentimentTab(QWidget):
         self.page = PlaygroundPage(services, mode, self)
         self.one = TextJudge(services)
         self.many = FileJudge(services.batch_runner, self._settings)
-        self._views = QStackedWidget(self.page)
-        self._views.addWidget(self.one)
-        self._views.addWidget(self.many)
-        self.page.set_body(self._views)
-        self._modes, self.mode_buttons = self._make_choice(
+        self._pages = QStackedWidget(self.page)
+        self._pages.addWidget(self.one)
+        self._pages.addWidget(self.many)
+        self.page.set_body(self._pages)
+        self.modes = Segments(
+            self.tr("What is judged"),
             (
                 (MODES[0], self.tr("Positive or negative"), self.tr("Judge the feeling in a text")),
                 (MODES[1], self.tr("My own labels"), self.tr("Sort texts by labels that no model was trained for")),
-            )
+            ),
+            self,
         )
-        self._view_group, self.view_buttons = self._make_choice(
+        self.views = Segments(
+            self.tr("How many texts"),
             (
                 (VIEWS[0], self.tr("One text"), self.tr("Type a text and see what the model makes of it")),
                 (VIEWS[1], self.tr("A file"), self.tr("Label every row of a file")),
-            )
+            ),
+            self,
         )
         header = QHBoxLayout()
-        header.setSpacing(0)
-        for name in MODES:
-            header.addWidget(self.mode_buttons[name])
+        header.addWidget(self.modes)
         header.addStretch(1)
-        for name in VIEWS:
-            header.addWidget(self.view_buttons[name])
+        header.addWidget(self.views)
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.9)
         layout.setContentsMargins(pad, pad, pad, theme.em(self, 0.6))
         layout.setSpacing(theme.em(self, 0.6))
         layout.addLayout(header)
         layout.addWidget(self.page, 1)
-        self.mode_buttons[mode].setChecked(True)
-        self.view_buttons[VIEWS[0]].setChecked(True)
+        self.modes.choose(mode)
         self._apply_mode(mode)
         self.many.set_band(self.one.pane.band)
         self._connect()
 
-    def _make_choice(self, items: tuple[tuple[str, str, str], ...]) -> tuple[QButtonGroup, dict[str, QPushButton]]:
-        """Buttons beside each other, of which one is down."""
-        group = QButtonGroup(self)
-        buttons = {}
-        for name, text, tip in items:
-            button = make_button(text, tip, self)
-            button.setCheckable(True)
-            button.setCursor(Qt.CursorShape.PointingHandCursor)
-            group.addButton(button)
-            buttons[name] = button
-        return group, buttons
-
     def _connect(self) -> None:
-        for name, button in self.mode_buttons.items():
-            button.toggled.connect(lambda is_down, name=name: is_down and self._on_mode(name))
-        for index, name in enumerate(VIEWS):
-            self.view_buttons[name].toggled.connect(
-                lambda is_down, index=index: is_down and self._views.setCurrentIndex(index)
-            )
+        self.modes.chosen.connect(self._on_mode)
+        self.views.chosen.connect(lambda name: self._pages.setCurrentIndex(VIEWS.index(name)))
         self.page.model_changed.connect(self.one.set_model)
         self.page.model_changed.connect(self.many.set_model)
         self.page.step_requested.connect(self.step_requested)
         self.page.starter_requested.connect(self.starter_requested)
         self.one.inspect_requested.connect(self.inspect_requested)
         self.one.pane.band_changed.connect(self.many.set_band)
+        self.many.band_changed.connect(self.one.pane.slider.set_band)
         self.one.own_labels.changed.connect(self._on_labels_changed)
         self.many.text_chosen.connect(self._on_text_chosen)
 

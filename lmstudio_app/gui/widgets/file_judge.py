@@ -37,12 +37,14 @@ from lmstudio_app.gui.predictions import (
     read_text_file,
 )
 from lmstudio_app.gui.text import number_text, progress_text
+from lmstudio_app.gui.widgets.band_slider import BandSlider
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.predictions_table import LABEL, TEXT, PredictionsModel
 from lmstudio_app.gui.widgets.row_height import RowHeight
 from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.settings import Settings
 from lmstudio_app.tasks import Prediction
+from lmstudio_app.tasks.polarity import two_sided
 from lmstudio_app.tasks.sentiment import JUDGE
 
 PATTERN = "*.csv *.tsv *.jsonl *.json *.txt *.parquet *.gz"
@@ -50,6 +52,7 @@ PATTERN = "*.csv *.tsv *.jsonl *.json *.txt *.parquet *.gz"
 
 class FileJudge(QFrame):
     text_chosen = Signal(str)  # a row was double-clicked
+    band_changed = Signal(float)
 
     def __init__(self, runner: JobRunner, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -60,7 +63,6 @@ class FileJudge(QFrame):
         self._model: Any = None
         self._prediction: Prediction = JUDGE
         self._options: Callable[[], Any] = JUDGE.options
-        self._band = 0.0
         self._file: TextFile | None = None
         self._handle: JobHandle | None = None
         self.predictions: Predictions | None = None
@@ -81,9 +83,15 @@ class FileJudge(QFrame):
 
     def set_band(self, band: float) -> None:
         """The width of the neutral zone between two classes; rows that are labelled already are judged by it again."""
-        self._band = band
+        self.slider.set_band(band)
+
+    def _on_band(self, band: float) -> None:
+        self.band_changed.emit(band)
         if self.predictions is not None and self._handle is None:
             self._set_predictions(self.predictions.with_band(band))
+
+    def _band(self) -> float:
+        return self.slider.band if self._prediction is JUDGE else 0.0
 
     def open_file(self, path: Path) -> None:
         """Read a file, and guess which column holds the texts."""
@@ -152,6 +160,8 @@ class FileJudge(QFrame):
         self.progress.setToolTip(self.tr("How far the labelling is"))
         self.cancel_button = self._make_button(self.tr("Cancel"), self.tr("Stop; nothing is written"), self.cancel)
         self.summary = ElidedLabel(self)
+        self.slider = BandSlider(self)
+        self.slider.band_changed.connect(self._on_band)
         self.table_model = PredictionsModel(self)
         self.table = self._make_table()
         self.csv_button = self._make_button(
@@ -186,7 +196,10 @@ class FileJudge(QFrame):
         layout.addLayout(file_row)
         layout.addLayout(column_row)
         layout.addLayout(progress_row)
-        layout.addWidget(self.summary)
+        result_row = QHBoxLayout()
+        result_row.addWidget(self.summary, 3)
+        result_row.addWidget(self.slider, 2)
+        layout.addLayout(result_row)
         layout.addWidget(self.table, 1)
         layout.addWidget(self.hint, 1)
         layout.addLayout(export_row)
@@ -254,7 +267,7 @@ class FileJudge(QFrame):
 
     def _on_judged(self, handle: JobHandle, predictions: Predictions) -> None:
         if handle is self._handle:
-            self._set_predictions(predictions.with_band(self._band))
+            self._set_predictions(predictions.with_band(self._band()))
 
     def _on_saved(self, handle: JobHandle, path: Path) -> None:
         if handle is self._handle:
@@ -304,6 +317,8 @@ class FileJudge(QFrame):
             widget.setEnabled(not running)
         self.choose_button.setEnabled(not running)
         self.summary.setVisible(bool(self.summary.text()))
+        has_zone = has_result and self._prediction is JUDGE and two_sided(self.predictions.labels) is not None
+        self.slider.setVisible(has_zone)
         self.table.setVisible(has_result)
         self.hint.setVisible(not has_result)
         if running:

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QTimer, Signal
 from PySide6.QtGui import QFont
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QPushButton,
-    QScrollArea,
-    QSlider,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QCheckBox, QFrame, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.band_slider import BandSlider
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.neutral_bars import NeutralBars
 from lmstudio_app.gui.widgets.notice import Notice
@@ -51,8 +42,8 @@ class JudgementPane(QFrame):
         self._build()
         band = settings.get("sentiment.neutral_band", DEFAULT_BAND)
         is_band = isinstance(band, int | float) and not isinstance(band, bool) and 0 <= band <= 1
-        self.slider.setValue(round(_PERCENT * (band if is_band else DEFAULT_BAND)))
-        self.slider.valueChanged.connect(self._on_slid)
+        self.slider.set_band(band if is_band else DEFAULT_BAND)
+        self.slider.band_changed.connect(self._on_slid)
         self.clear()
 
     # --- what others use
@@ -60,11 +51,12 @@ class JudgementPane(QFrame):
     @property
     def band(self) -> float:
         """The width of the neutral zone between two classes, 0 to 1."""
-        return self.slider.value() / _PERCENT
+        return self.slider.band
 
     def set_sentiment(self, is_sentiment: bool) -> None:
         """Is this about positive and negative, or about labels of one's own?"""
         self._is_sentiment = is_sentiment
+        self._hint_text = ""
         self.clear()
 
     def show_label(self, label: Label) -> None:
@@ -149,23 +141,14 @@ class JudgementPane(QFrame):
         self.hint = Hint("", self)
         self.notice = Notice(self)
         self.bars = NeutralBars()
-        self.bars.band_changed.connect(lambda band: self.slider.setValue(round(_PERCENT * band)))
+        self.bars.band_changed.connect(lambda band: self.slider.set_band(band))
         self.bars_area = QScrollArea(self)
         self.bars_area.setWidgetResizable(True)
         self.bars_area.setFrameShape(QFrame.Shape.NoFrame)
         self.bars_area.setWidget(self.bars)
         self.bars_area.viewport().setAutoFillBackground(False)
         self.bars.setAutoFillBackground(False)  # setWidget switched it on
-        self.slider = QSlider(Qt.Orientation.Horizontal, self)
-        self.slider.setRange(0, _PERCENT)
-        self.slider.setSingleStep(2)
-        self.slider.setPageStep(10)
-        self.slider.setAccessibleName(self.tr("How sure must it be?"))
-        self.slider.setToolTip(self.tr("Further right, the model must be surer; else the text is called neutral"))
-        self.slider_label = QLabel(self.tr("How sure must it be?"), self)
-        self.slider_label.setBuddy(self.slider)
-        self.slider_value = QLabel(self)
-        self.slider_value.setForegroundRole(self.slider_value.palette().ColorRole.PlaceholderText)
+        self.slider = BandSlider(self)
         self.words_box = QCheckBox(self.tr("Which words made the difference?"), self)
         self.words_box.setAccessibleName(self.words_box.text())
         self.words_box.setToolTip(self.tr("Look into the model for what each word says for or against its judgement"))
@@ -176,14 +159,10 @@ class JudgementPane(QFrame):
         self.inspect_button.setAccessibleName(self.tr("Look inside"))
         self.inspect_button.setToolTip(self.tr("Show which words of this text look at which"))
         self.inspect_button.clicked.connect(self.inspect_requested)
-        slide = QHBoxLayout()
-        slide.addWidget(self.slider_label)
-        slide.addWidget(self.slider, 1)
-        slide.addWidget(self.slider_value)
         last = QHBoxLayout()
-        last.addWidget(self.words_box, 1)
+        last.addWidget(self.words_box)
+        last.addStretch(1)
         last.addWidget(self.inspect_button)
-        self._rest = QWidget(self)
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.8)
         layout.setContentsMargins(pad, pad, pad, pad)
@@ -193,11 +172,11 @@ class JudgementPane(QFrame):
         layout.addWidget(self.verdict)
         layout.addWidget(self.hint)
         layout.addWidget(self.bars_area)
-        layout.addLayout(slide)
+        layout.addWidget(self.slider)
         layout.addSpacing(theme.em(self, 0.4))
         layout.addLayout(last)
-        layout.addWidget(self.words, 1)
-        layout.addWidget(self._rest, 1)
+        layout.addWidget(self.words, 1000)
+        layout.addStretch(1)
 
     # --- state
 
@@ -206,18 +185,12 @@ class JudgementPane(QFrame):
         labels = tuple(self._label.scores) if self._label is not None else ()
         has_zone = self._is_sentiment and two_sided(labels) is not None
         self.bars.set_band(self.band if has_zone else None)
-        for widget in (self.slider, self.slider_label, self.slider_value):
-            widget.setVisible(has_zone)
-        low, high = (number_text(_PERCENT * (0.5 + side * self.band / 2)) for side in (-1, 1))
-        self.slider_value.setText(
-            self.tr("neutral from {low} to {high} %").format(low=low, high=high) if self.band else self.tr("no neutral")
-        )
+        self.slider.setVisible(has_zone)
         judgement = self.judgement
         self.verdict.setText(self.verdict_of(judgement.label) if judgement is not None else "")
         self.inspect_button.setEnabled(judgement is not None)
         self.words_box.setVisible(self._is_sentiment)
         self.words.setVisible(self.shows_words)
-        self._rest.setVisible(not self.shows_words)
         self._fit_bars()
         self._tell()
 
@@ -228,10 +201,10 @@ class JudgementPane(QFrame):
         self.hint.setText(text)
         self.hint.setVisible(bool(text))
 
-    def _on_slid(self) -> None:
-        self._settings.set("sentiment.neutral_band", self.band)
+    def _on_slid(self, band: float) -> None:
+        self._settings.set("sentiment.neutral_band", band)
         self._judge()
-        self.band_changed.emit(self.band)
+        self.band_changed.emit(band)
 
     def _on_words_toggled(self, wanted: bool) -> None:
         self._settings.set("sentiment.words", wanted)

@@ -53,6 +53,8 @@ class TextJudge(QWidget):
         self._mode = JUDGE.name
         self._asked: Any = None  # what the running or last answer is about
         self._keep = False
+        self._was_busy = False
+        self._may_explain = True  # until the answer is stopped
         self._is_stale = False  # what was asked about has changed while the answer was on its way
         self._study: JobHandle | None = None
         self._quick = Asker(services.query_runner, self)
@@ -137,7 +139,7 @@ class TextJudge(QWidget):
             return
         if self._slow.busy and self._question() == self._asked:
             return
-        self._asked, self._is_stale = self._question(), False
+        self._asked, self._is_stale, self._may_explain = self._question(), False, True
         self._words.drop()
         self._words_timer.stop()
         self._settings.set("sentiment.text", self.text[:_KEPT])
@@ -150,9 +152,13 @@ class TextJudge(QWidget):
     def stop(self) -> None:
         self._timer.stop()
         self._words_timer.stop()
-        self._is_stale = False
-        for asker in (self._quick, self._slow, self._words):
-            asker.stop()
+        self._is_stale = self._may_explain = False
+        self._quick.stop()
+        self._slow.stop()
+        if self._words.busy:  # half of the words would say nothing
+            self._words.drop()
+            self.pane.words.show_state(self.tr("Stopped"))
+        self._settle()
 
     def shutdown(self) -> None:
         self._study = None
@@ -177,6 +183,7 @@ class TextJudge(QWidget):
         self.edit.setToolTip(self.tr("Enter asks at once, Shift+Enter begins a new line"))
         self.edit.setTabChangesFocus(True)
         self.edit.setMinimumHeight(theme.em(self, 4))
+        self.edit.setMaximumHeight(theme.em(self, 14))
         self.edit.installEventFilter(self)
         self.bar = AnswerBar(self.tr("Judge"), self.tr("Ask the model about the text now"), self)
         self.samples_list = SampleList(left)
@@ -268,7 +275,7 @@ class TextJudge(QWidget):
 
     def _on_judged(self, answer: tuple[Label, float]) -> None:
         self._show(*answer)
-        if self.pane.shows_words and not self._is_stale:
+        if self.pane.shows_words and self._may_explain and not self._is_stale:
             self._words_timer.start()
 
     def _on_replied(self, reply: Reply) -> None:
@@ -355,7 +362,9 @@ class TextJudge(QWidget):
 
     def _settle(self) -> None:
         self.bar.set_ready(self._model is not None and bool(self.text))
-        self.bar.set_busy(self._slow.busy)
+        if self._slow.busy != self._was_busy:
+            self._was_busy = self._slow.busy
+            self.bar.set_busy(self._slow.busy)
         self.bar.stop_button.setEnabled(any(asker.busy for asker in (self._quick, self._slow, self._words)))
         self.bar.set_has_answer(self.pane.judgement is not None)
 

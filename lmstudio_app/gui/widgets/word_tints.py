@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, Qt, QTimer
@@ -50,9 +51,18 @@ class WordTints(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.35))
         layout.addWidget(self.legend)
-        layout.addWidget(self.view, 1)
+        layout.addWidget(self.view, 1000)
         layout.addWidget(self.note)
+        layout.addStretch(1)  # for what the text does not need
+        self.view.document().documentLayout().documentSizeChanged.connect(self._fit)
         self.clear()
+
+    def _fit(self) -> None:
+        """No taller than the text, which wraps otherwise in a box of another width."""
+        lines = self.view.document().size().height()  # of a plain text edit: in lines
+        frame = 2 * self.view.frameWidth() + 2 * round(self.view.document().documentMargin())
+        height = round(lines * self.view.fontMetrics().lineSpacing()) + frame
+        self.view.setMaximumHeight(max(self.view.minimumHeight(), height))
 
     @property
     def saliency(self) -> Saliency | None:
@@ -65,18 +75,20 @@ class WordTints(QWidget):
         self.view.setPlainText(text)
         strongest = sorted(saliency.words, key=lambda word: -abs(word.score))[:5]
         self.view.setAccessibleDescription(", ".join(self.tip_of(word) for word in strongest))
-        rest = "" if saliency.read >= len(text) else self.tr(" The model has not read the end of the text.")
         self.note.setText(
             self.tr(
-                "Integrated gradients: together the words move the log-odds of “{label}” by {change}, from {before} "
-                "with every word hidden to {after}."
-            ).format(
-                label=label,
-                change=_signed(saliency.log_odds - saliency.baseline),
-                before=_signed(saliency.baseline),
-                after=_signed(saliency.log_odds),
+                "With every word hidden the model gives “{label}” {before} %; the words take it to {after} %."
+            ).format(label=label, before=_percent(saliency.baseline), after=_percent(saliency.log_odds))
+        )
+        if saliency.read < len(text):
+            self.note.setText(
+                self.tr("{note} The end of the text was too much for the model.").format(note=self.note.text())
             )
-            + rest
+        self.note.setToolTip(
+            self.tr(
+                "By integrated gradients. A word's share is a number of log-odds, log p / (1 − p): 0 stands for 50 %, "
+                "+2.2 for 90 %, −2.2 for 10 %. Together the shares make {change}."
+            ).format(change=_signed(saliency.log_odds - saliency.baseline))
         )
         self._tint()
 
@@ -172,6 +184,10 @@ class WordTints(QWidget):
                 QToolTip.showText(event.globalPos(), self.tip_of(word), self.view)
             return True
         return super().eventFilter(watched, event)  # type: ignore[arg-type]
+
+
+def _percent(log_odds: float) -> str:
+    return number_text(100 / (1 + math.exp(-max(-700.0, min(700.0, log_odds)))))
 
 
 def _signed(value: float) -> str:
