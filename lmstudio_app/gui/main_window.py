@@ -9,18 +9,18 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QByteArray, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence
 from PySide6.QtWidgets import QApplication, QFrame, QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.job_runner import JobHandle, JobRunner
 from lmstudio_app.gui.menus import WindowMenus
+from lmstudio_app.gui.pages import INDEX, PAGES, Page, group_title, page_texts, page_that_asks
 from lmstudio_app.gui.plotting import import_pyqtgraph
 from lmstudio_app.gui.run_queries import find_running
 from lmstudio_app.gui.run_texts import dated_title
@@ -35,26 +35,6 @@ from lmstudio_app.gui.window_settings import WindowSettings
 from lmstudio_app.libraries import load_libraries, load_modules
 
 STOP_TIMEOUT = 5.0  # seconds a job has to end when the window closes
-
-
-@dataclass(frozen=True)
-class _Page:
-    name: str
-    module: str
-    class_name: str
-
-
-PAGES = (
-    _Page("model", "lmstudio_app.gui.tabs.model", "ModelTab"),
-    _Page("data", "lmstudio_app.gui.tabs.data", "DataTab"),
-    _Page("train", "lmstudio_app.gui.tabs.train", "TrainTab"),
-    _Page("runs", "lmstudio_app.gui.tabs.runs", "RunsTab"),
-    _Page("try", "lmstudio_app.gui.tabs.try_model", "TryTab"),
-    _Page("sentiment", "lmstudio_app.gui.tabs.sentiment", "SentimentTab"),
-    _Page("attention", "lmstudio_app.gui.tabs.attention", "AttentionTab"),
-)
-SENTIMENT_PAGE = ("sentiment", "classification")  # predictions that are asked there
-_INDEX = {page.name: index for index, page in enumerate(PAGES)}
 
 
 class MainWindow(QMainWindow):
@@ -80,7 +60,7 @@ class MainWindow(QMainWindow):
         self._close_timer.timeout.connect(self._try_to_close)
         self._close_deadline = 0.0
         self._build_pages()
-        self.menus = WindowMenus(self, [(page.name, *words) for page, words in zip(PAGES, self._titles(), strict=True)])
+        self.menus = WindowMenus(self, [(page.name, *page_texts(page.name)[:2], page.shortcut) for page in PAGES])
         self._build_status_bar()
         for runner in self._runners():
             runner.job_failed.connect(self._on_job_failed)
@@ -94,16 +74,16 @@ class MainWindow(QMainWindow):
     def tab(self, name: str) -> Any:
         """The tab of that name, built now if it was not yet."""
         if name not in self._tabs:
-            page = PAGES[_INDEX[name]]
+            page = PAGES[INDEX[name]]
             tab = getattr(importlib.import_module(page.module), page.class_name)(self.services)
             self._tabs[name] = tab
-            self._holders[_INDEX[name]].layout().addWidget(tab)
+            self._holders[INDEX[name]].layout().addWidget(tab)
             self._connect_tab(name, tab)
         return self._tabs[name]
 
     def show_tab(self, name: str) -> Any:
         """Go to a step; returns its tab."""
-        self.rail.set_current(_INDEX[name])
+        self.rail.set_current(INDEX[name])
         return self._tabs[name]
 
     @property
@@ -157,19 +137,8 @@ class MainWindow(QMainWindow):
 
     # --- building
 
-    def _titles(self) -> list[tuple[str, str]]:
-        return [
-            (self.tr("Model"), self.tr("Choose and load a language model (Ctrl+1)")),
-            (self.tr("Data"), self.tr("Choose the examples it learns from (Ctrl+2)")),
-            (self.tr("Train"), self.tr("Let it learn, and watch (Ctrl+3)")),
-            (self.tr("Runs"), self.tr("Every training so far: find, compare, repeat (Ctrl+4)")),
-            (self.tr("Try"), self.tr("Ask the model what it has learned (Ctrl+5)")),
-            (self.tr("Sentiment"), self.tr("Try the model on your own sentences (Ctrl+6)")),
-            (self.tr("Attention"), self.tr("Look inside: which word looks at which (Ctrl+7)")),
-        ]
-
     def _build_pages(self) -> None:
-        self.rail = NavigationRail(self._titles(), self)
+        self.rail = NavigationRail([_step(page) for page in PAGES], self)
         self._stack = QStackedWidget(self)
         self._holders: list[QWidget] = []
         for _ in PAGES:
@@ -224,9 +193,10 @@ class MainWindow(QMainWindow):
             self._runs_wiring.connect_runs(tab)
         elif name == "try":
             tab.load_requested.connect(lambda reference: self.open_model(reference, then="try"))
-        elif name == "sentiment":
-            tab.load_requested.connect(lambda reference: self.open_model(reference, then="sentiment"))
-            tab.inspect_requested.connect(lambda text: self.show_tab("attention").show_text(text))
+        elif PAGES[INDEX[name]].asks:
+            tab.starter_requested.connect(self._on_starters_wanted)
+            if hasattr(tab, "inspect_requested"):
+                tab.inspect_requested.connect(lambda text: self._on_inspect_asked(tab, text))
         tab.step_requested.connect(self.show_tab)
         if self._model is not None and name != "model":
             tab.set_model(self._model)
@@ -238,7 +208,8 @@ class MainWindow(QMainWindow):
         bar.setSizeGripEnabled(False)
         gap = theme.em(self, 0.7)
         bar.setContentsMargins(gap, 0, gap, 0)
-        for runner in (self.services.training_runner, self.services.model_runner, self.services.query_runner):
+        services = self.services
+        for runner in (services.training_runner, services.batch_runner, services.model_runner, services.query_runner):
             bar.addWidget(JobStrip(runner, self), 2)
         self._model_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         self._data_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
@@ -268,6 +239,7 @@ class MainWindow(QMainWindow):
 
     def _on_model_loaded(self, model: Any) -> None:
         self._model = model
+        self.services.shelf.put(model)
         for name, tab in self._tabs.items():
             if name != "model":
                 tab.set_model(model)
@@ -288,11 +260,24 @@ class MainWindow(QMainWindow):
 
     def _on_try_trained(self, folder: str, prediction: str) -> None:
         """Load a trained model and go where the prediction of that name can be asked."""
-        if prediction in SENTIMENT_PAGE:
-            self.open_model(folder, then="sentiment")
+        page = page_that_asks(prediction)
+        self.open_model(folder, then=page.name if page is not None else "try")
+        if page is not None:
+            self._after_load = lambda: self.show_tab(page.name).use_model(folder)
         else:
-            self.open_model(folder, then="try")
             self._after_load = lambda: self.show_tab("try").choose(prediction)
+
+    def _on_inspect_asked(self, tab: Any, text: str) -> None:
+        """Look inside the model of that page."""
+        attention = self.show_tab("attention")
+        if tab.page.loaded is not None:
+            attention.set_model(tab.page.loaded)
+        attention.show_text(text)
+
+    def _on_starters_wanted(self) -> None:
+        """The Model page shows how the download goes."""
+        self.show_tab("model")
+        self.services.downloads.add_starters()
 
     def _on_inspect_trained(self, folder: str, text: str) -> None:
         self.open_model(folder, then="attention")
@@ -313,7 +298,7 @@ class MainWindow(QMainWindow):
         elif train is not None:  # a new model needs none that is loaded
             training = train.lack() or summary or self.tr("Ready to start")
         elif not model and not data:
-            training = self.tr("Needs a model and data")
+            training = page_texts("train")[2]
         elif not model:
             training = self.tr("Needs a model")
         elif not data:
@@ -324,15 +309,15 @@ class MainWindow(QMainWindow):
         needs_model = "" if model else self.tr("Needs a model")
         runs = self._tabs["runs"].summary() if "runs" in self._tabs else ""
         for name, detail, done in (
-            ("model", model or self.tr("Start here"), bool(model)),
-            ("data", data or self.tr("Nothing chosen yet"), bool(data)),
+            ("model", model or page_texts("model")[2], bool(model)),
+            ("data", data or page_texts("data")[2], bool(data)),
             ("train", training, trained),
-            ("runs", runs or self.tr("Find, compare, repeat"), False),
-            ("try", needs_model or self.tr("Ask what it has learned"), False),
-            ("sentiment", needs_model or self.tr("Judge texts"), False),
-            ("attention", needs_model or self.tr("Look inside"), False),
+            ("runs", runs or page_texts("runs")[2], False),
+            ("try", needs_model or page_texts("try")[2], False),
+            ("attention", needs_model or page_texts("attention")[2], False),
+            *((page.name, page_texts(page.name)[2], False) for page in PAGES if page.asks),
         ):
-            self.rail.set_state(_INDEX[name], detail, done=done)
+            self.rail.set_state(INDEX[name], detail, done=done)
         self._model_label.setText(self.tr("Model: {name}").format(name=model) if model else self.tr("No model loaded"))
         self._data_label.setText(self.tr("Data: {name}").format(name=data) if data else self.tr("No data chosen"))
 
@@ -359,7 +344,7 @@ class MainWindow(QMainWindow):
         if not geometry or not self.restoreGeometry(QByteArray.fromHex(str(geometry).encode())):
             self.resize(self.sizeHint())
         name = self.settings.get("window.tab", "model")
-        self.show_tab(name if name in _INDEX else "model")
+        self.show_tab(name if name in INDEX else "model")
 
     def _current_jobs(self) -> list[JobHandle | None]:
         return [runner.current for runner in self.services.runners()]
@@ -429,3 +414,9 @@ class MainWindow(QMainWindow):
             runner.shutdown(max(0.2, deadline - time.monotonic()))
         self.settings.flush()
         self._model = self._data = None
+
+
+def _step(page: Page) -> tuple[str, str, str, str]:
+    title, tip, _ = page_texts(page.name)
+    shortcut = QKeySequence(page.shortcut).toString(QKeySequence.SequenceFormat.NativeText)
+    return group_title(page.group), page.sign, title, f"{tip} ({shortcut})"

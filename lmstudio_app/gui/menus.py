@@ -20,9 +20,9 @@ DATA_FILES = "*.csv *.tsv *.json *.jsonl *.parquet *.txt *.gz"
 
 
 class WindowMenus(QObject):
-    """Fills the menu bar of ``window``; ``pages`` are (name, title, tooltip) in the order of their shortcuts."""
+    """Fills the menu bar of ``window``; ``pages`` are names, titles, tooltips and shortcuts."""
 
-    def __init__(self, window: MainWindow, pages: Sequence[tuple[str, str, str]]) -> None:
+    def __init__(self, window: MainWindow, pages: Sequence[tuple[str, str, str, str]]) -> None:
         super().__init__(window)
         self._window = window
         bar = window.menuBar()
@@ -64,9 +64,9 @@ class WindowMenus(QObject):
         menu.addSeparator()
         self._add(menu, self.tr("&Quit"), self._window.close, QKeySequence.StandardKey.Quit)
 
-    def _build_view_menu(self, menu: QMenu, pages: Sequence[tuple[str, str, str]]) -> None:
-        for number, (name, title, tip) in enumerate(pages, 1):
-            self._add(menu, title, lambda name=name: self._window.show_tab(name), f"Ctrl+{number}", tip)
+    def _build_view_menu(self, menu: QMenu, pages: Sequence[tuple[str, str, str, str]]) -> None:
+        for name, title, tip, shortcut in pages:
+            self._add(menu, title, lambda name=name: self._window.show_tab(name), shortcut, tip)
         menu.addSeparator()
         look = self._window.look
         themes = QActionGroup(self)

@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QLabel
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui.dialogs import ErrorDialog, QuestionDialog
-from lmstudio_app.gui.main_window import PAGES, MainWindow
+from lmstudio_app.gui.main_window import MainWindow
+from lmstudio_app.gui.pages import PAGES
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.job_strip import JobStrip
 from lmstudio_app.jobs import JobContext
@@ -63,19 +64,19 @@ def error_dialogs(window: MainWindow) -> list[ErrorDialog]:
 
 def test_the_window_begins_at_the_first_step_and_says_what_each_one_needs(window: MainWindow) -> None:
     assert window.current_tab == "model"
-    assert [button.text() for button in window.rail.buttons] == [
-        "Model",
-        "Data",
-        "Train",
-        "Runs",
-        "Try",
-        "Sentiment",
-        "Attention",
-    ]
-    details = [button.detail for button in window.rail.buttons]
-    needs = "Needs a model"
-    runs = "Find, compare, repeat"
-    assert details == ["Start here", "Nothing chosen yet", "Needs a model and data", runs, needs, needs, needs]
+    assert {button.text(): button.detail for button in window.rail.buttons} == {
+        "Model": "Start here",
+        "Data": "Nothing chosen yet",
+        "Train": "Needs a model and data",
+        "Runs": "Find, compare, repeat",
+        "Translate": "Into another language",
+        "Summarise": "The gist of a text",
+        "Sentiment": "Judge texts",
+        "Questions": "Ask documents",
+        "Chat": "Talk with a model",
+        "Try": "Needs a model",
+        "Attention": "Needs a model",
+    }
     assert not any(button.done for button in window.rail.buttons)
 
 
@@ -95,7 +96,8 @@ def test_tabs_are_built_when_they_are_first_shown(window: MainWindow) -> None:
 @pytest.mark.parametrize("number", range(len(PAGES)))
 def test_shortcuts_go_to_the_steps(window: MainWindow, qtbot, number: int) -> None:
     window.activateWindow()
-    qtbot.keyClick(window, getattr(Qt.Key, f"Key_{number + 1}"), Qt.KeyboardModifier.ControlModifier)
+    key = PAGES[number].shortcut.removeprefix("Ctrl+")
+    qtbot.keyClick(window, getattr(Qt.Key, f"Key_{key}"), Qt.KeyboardModifier.ControlModifier)
     assert window.current_tab == PAGES[number].name
 
 

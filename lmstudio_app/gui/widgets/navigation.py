@@ -16,17 +16,21 @@ from PySide6.QtGui import (
     QPalette,
     QPen,
 )
-from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.scaled_label import FontScale
 
 
 class StepButton(QAbstractButton):
-    """A number (a tick once the step is done), a title, and below it what the step has or waits for."""
+    """A sign (a tick once the step is done), a title, and below it what the step has or waits for.
 
-    def __init__(self, number: int, title: str, tip: str, parent: QWidget | None = None) -> None:
+    Where the window is low the line below the title gives way.
+    """
+
+    def __init__(self, sign: str, title: str, tip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.number = number
+        self.sign = sign
         self._detail = ""
         self._done = False
         self._hovered = False
@@ -36,7 +40,7 @@ class StepButton(QAbstractButton):
         self._tip = tip
         self.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Maximum)
         self.setAccessibleName(title)
 
     def set_state(self, detail: str, *, done: bool) -> None:
@@ -65,7 +69,8 @@ class StepButton(QAbstractButton):
         return QSize(theme.characters(self, 34), round(line * 3.2))
 
     def minimumSizeHint(self) -> QSize:
-        return self.sizeHint()
+        line = QFontMetricsF(self.font()).height()
+        return QSize(theme.characters(self, 34), round(line * 1.9))
 
     def enterEvent(self, event: QEnterEvent) -> None:
         self._hovered = True
@@ -110,10 +115,11 @@ class StepButton(QAbstractButton):
         painter.setFont(title_font)
         painter.setPen(palette.color(QPalette.ColorRole.WindowText))
         width = body.right() - line * 0.4 - left
-        top = body.center().y() - line * (1.05 if self._detail else 0.5)
+        has_room = bool(self._detail) and body.height() >= line * 2.2
+        top = body.center().y() - line * (1.05 if has_room else 0.5)
         title = QFontMetricsF(title_font).elidedText(self.text(), Qt.TextElideMode.ElideRight, width)
         painter.drawText(QRectF(left, top, width, line), Qt.AlignmentFlag.AlignVCenter, title)
-        if self._detail:
+        if has_room:
             painter.setFont(self._detail_font())
             painter.setPen(theme.muted(palette))
             detail = QFontMetricsF(painter.font()).elidedText(self._detail, Qt.TextElideMode.ElideRight, width)
@@ -141,16 +147,16 @@ class StepButton(QAbstractButton):
         else:
             painter.setFont(self._detail_font())
             painter.setPen(ink)
-            painter.drawText(circle, Qt.AlignmentFlag.AlignCenter, str(self.number))
+            painter.drawText(circle, Qt.AlignmentFlag.AlignCenter, self.sign)
 
 
 class NavigationRail(QFrame):
-    """The steps, top to bottom. The arrow keys move between them, as in a tab bar."""
+    """The steps in groups, top to bottom. The arrow keys move between them, as in a tab bar."""
 
     current_changed = Signal(int)
 
-    def __init__(self, steps: list[tuple[str, str]], parent: QWidget | None = None) -> None:
-        """``steps`` are titles and tooltips."""
+    def __init__(self, steps: list[tuple[str, str, str, str]], parent: QWidget | None = None) -> None:
+        """``steps`` are the titles of their groups, signs, titles and tooltips."""
         super().__init__(parent)
         self.setAccessibleName(self.tr("Steps"))
         self._group = QButtonGroup(self)
@@ -160,14 +166,26 @@ class NavigationRail(QFrame):
         margin = theme.em(self, 0.4)
         layout.setContentsMargins(0, margin, 0, margin)
         layout.setSpacing(0)
-        for index, (title, tip) in enumerate(steps):
-            button = StepButton(index + 1, title, tip, self)
+        groups: list[str] = []
+        for index, (group, sign, title, tip) in enumerate(steps):
+            if group not in groups:
+                groups.append(group)
+                layout.addWidget(self._make_heading(group, is_first=index == 0))
+            button = StepButton(sign, title, tip, self)
             self._group.addButton(button, index)
             self.buttons.append(button)
             layout.addWidget(button)
         layout.addStretch(1)
         self._group.idToggled.connect(self._on_toggled)
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Expanding)
+
+    def _make_heading(self, text: str, *, is_first: bool) -> QLabel:
+        label = QLabel(text, self)
+        label.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        FontScale(label, 0.88, QFont.Weight.DemiBold)
+        pad = theme.em(self, 0.9)
+        label.setContentsMargins(pad, 0 if is_first else theme.em(self, 0.4), pad, theme.em(self, 0.1))
+        return label
 
     def current(self) -> int:
         return self._group.checkedId()
