@@ -3,8 +3,8 @@
     python tests/benchmarks/translation_speed.py [--model starter:translate] [--into zh] [--texts FILE] [--sentences N]
 
 The 500 sentences come from ``--texts`` (one a line), else from the English side of the bundled Tatoeba pairs, in an
-order that says nothing of their length. Three contenders translate them with 4 beams, each in a process of its own and in
-turn, so that a slow minute of the machine hits all:
+order that says nothing of their length. Three contenders translate them with 4 beams, each in a process of its own and
+in turn, so that a slow minute of the machine hits all:
 
 * ``batches``: ``model.generate`` over batches of 32 in the order in which they come;
 * ``single``: the same, one sentence at a time;
