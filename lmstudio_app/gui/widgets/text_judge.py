@@ -365,8 +365,8 @@ class TextJudge(QWidget):
         if self._slow.busy != self._was_busy:
             self._was_busy = self._slow.busy
             self.bar.set_busy(self._slow.busy)
-        self.bar.stop_button.setEnabled(any(asker.busy for asker in (self._quick, self._slow, self._words)))
         self.bar.set_has_answer(self.pane.judgement is not None)
+        self.bar.stop_button.setEnabled(any(asker.busy for asker in (self._quick, self._slow, self._words)))
 
     def _on_export(self) -> None:
         judgement = self.pane.judgement
