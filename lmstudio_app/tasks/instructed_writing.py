@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,15 +24,22 @@ if TYPE_CHECKING:
 # tokens of the prompts in a batch: what is kept of them for the attention of every layer stays small
 _BATCH_TOKENS = 8192
 _LOOK = 0.1  # seconds between two looks at the texts that grow
+_TAIL = 8  # tokens that hold the end of a sentence
+# a full stop behind a digit or a capital may be one of a number or of initials
+_SENTENCE_END = re.compile(r"""(?:[^\dA-Z\s.][.]|[!?…。！？])["'”’»)\]]*\s*\Z""")
 
 
 @dataclass(frozen=True)
 class Ask:
-    """A prompt as token ids, and how many tokens are written behind it, at least and at most."""
+    """A prompt as token ids, and how many tokens are written behind it, at least and at most.
+
+    From ``aim_tokens`` on the text ends with the next sentence, so that it needs not be broken off at the most.
+    """
 
     input_ids: Sequence[int]
     min_tokens: int
     max_tokens: int
+    aim_tokens: int = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,7 @@ class _Batch:
         tokenizer = loaded.tokenizer
         self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (self.ends or [0])[0]
         self.width = max(len(ask.input_ids) for ask in asks)
+        self.sizes: dict[int, int] = {}  # tokens of the rows that ended with a sentence
 
     def write(
         self,
@@ -154,14 +163,15 @@ class _Batch:
             ],
             stopping_criteria=[self._look_on(ctx, look, ends_early=ends_early)],
         )[:, width:].tolist()
-        return [self._read(tokens, ask.max_tokens) for tokens, ask in zip(written, self.asks, strict=True)]
+        return [self._read(row, tokens) for row, tokens in enumerate(written)]
 
-    def _read(self, tokens: Sequence[int], most: int) -> Written:
-        kept = tokens[:most]  # what follows is padding, which may be the same token as the end
+    def _read(self, row: int, tokens: Sequence[int]) -> Written:
+        # what follows is padding, which may be the same token as the end
+        kept = tokens[: self.sizes.get(row, self.asks[row].max_tokens)]
         end = next((place for place, token in enumerate(kept) if token in self.ends), None)
         kept = kept[:end]
         text = self.loaded.tokenizer.decode(kept, skip_special_tokens=True).strip()
-        return Written(text, len(kept), ended=end is not None)
+        return Written(text, len(kept), ended=end is not None or row in self.sizes)
 
     def _keep_to_rules(self, manner: Manner) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """A logits processor: no end too early, no run of tokens twice, what was written less probable."""
@@ -195,6 +205,7 @@ class _Batch:
         import torch
 
         most = torch.tensor([ask.max_tokens for ask in self.asks], device=self.loaded.device)
+        aim = torch.tensor([ask.aim_tokens for ask in self.asks], device=self.loaded.device)
         last = time.monotonic()
 
         def _ask(input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
@@ -203,11 +214,24 @@ class _Batch:
             if look is not None and time.monotonic() - last >= _LOOK:
                 last = time.monotonic()
                 for row, tokens in enumerate(input_ids[:, self.width :].tolist()):
-                    look(row, self._read(tokens, self.asks[row].max_tokens).text)
+                    look(row, self._read(row, tokens).text)
             count = input_ids.shape[1] - self.width
-            return (most <= count) | (ends_early and ctx.stopping)
+            ended = (most <= count) | (ends_early and ctx.stopping)
+            for row in (aim <= count).nonzero().flatten().tolist():
+                ended[row] |= self._ends_sentence(row, input_ids[row, self.width :].tolist())
+            return ended
 
         return _ask
+
+    def _ends_sentence(self, row: int, tokens: Sequence[int]) -> bool:
+        """Has a row that is long enough come to the end of a sentence? Then it is over."""
+        if row in self.sizes:
+            return True
+        tail = self.loaded.tokenizer.decode(tokens[-_TAIL:], skip_special_tokens=True)
+        if any(token in self.ends for token in tokens) or not _SENTENCE_END.search(tail):
+            return False
+        self.sizes[row] = len(tokens)
+        return True
 
 
 def repeats(tokens: Sequence[int], size: int) -> list[int]:

@@ -167,10 +167,12 @@ def _last_target(options: SummaryOptions, wanted: int, ratio: float) -> Target:
     if options.max_new_tokens:
         words = min(wanted, max(1, round(options.max_new_tokens / (1.3 * max(ratio, 0.1)))))
         shortest = min(options.min_new_tokens, options.max_new_tokens)
-        return Target(words, target_for(words, ratio).sentences, shortest, options.max_new_tokens)
+        most = options.max_new_tokens
+        return Target(words, target_for(words, ratio).sentences, shortest, most, most)
     target = target_for(wanted, ratio, sentences=options.sentences)
     shortest = options.min_new_tokens or target.min_tokens
-    return Target(target.words, target.sentences, shortest, max(target.max_tokens, shortest))
+    most = max(target.max_tokens, shortest)
+    return Target(target.words, target.sentences, shortest, most, max(target.aim_tokens, shortest))
 
 
 def _run_round(

@@ -11,18 +11,22 @@ LENGTHS = ("short", "medium", "long")
 # share of the text's words, and the fewest and most of them
 _SHARES = {"short": (0.1, 15, 30), "medium": (0.2, 40, 80), "long": (0.35, 70, 200)}
 _SENTENCE = 20  # words of one, about
-_ROOM = 1.6  # an instructed model that has more words than it was asked for may end its sentence
+_ROOM = 2.0  # times the words that are wanted, so that the last sentence has room to end
 _SLACK = 12  # tokens more than counted
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a summary should come to: words and sentences for people and prompts, tokens for decoders."""
+    """What a summary should come to: words and sentences for people and prompts, tokens for decoders.
+
+    From ``aim_tokens`` on it is long enough, and may end with its sentence.
+    """
 
     words: int
     sentences: int
     min_tokens: int
     max_tokens: int
+    aim_tokens: int
 
 
 def count_words(text: str) -> int:
@@ -45,6 +49,7 @@ def target_for(wanted: int, tokens_per_word: float, *, sentences: int = 0) -> Ta
         sentences=sentences or max(1, round(wanted / _SENTENCE)),
         min_tokens=math.floor(0.5 * wanted * tokens_per_word),
         max_tokens=math.ceil(_ROOM * wanted * tokens_per_word) + _SLACK,
+        aim_tokens=math.ceil(wanted * tokens_per_word),
     )
 
 
@@ -58,4 +63,4 @@ def target_for_part(words: int, parts: int, wanted: int, tokens_per_word: float,
     share = min(max(round(3 * wanted / parts), 25), 80, max(round(0.5 * words), 8))
     target = target_for(share, tokens_per_word)
     most = max(4, min(target.max_tokens, limit // 3))
-    return Target(share, target.sentences, min(target.min_tokens, most // 2), most)
+    return Target(share, target.sentences, min(target.min_tokens, most // 2), most, min(target.aim_tokens, most))

@@ -14,7 +14,7 @@ Span = tuple[int, int]
 Counter = Callable[[Sequence[str]], list[int]]  # texts -> tokens of each
 _EMPTY_LINE = re.compile(r"\n[ \t\r]*\n")
 _AT_ONCE = 256  # sentences that are counted between two looks at the context
-_NEAR = 0.8  # of a part's share: from here on the end of a paragraph ends it
+_FAR = 0.5  # of a part's share: a paragraph that is longer is ended within
 
 
 def split_parts(text: str, limit: int, count: Counter, ctx: JobContext) -> list[Span]:
@@ -26,11 +26,14 @@ def split_parts(text: str, limit: int, count: Counter, ctx: JobContext) -> list[
     """
     spans: list[Span] = []
     sizes: list[int] = []
-    waiting = list(reversed(split_sentences(text)))
-    while waiting:
+    sentences = split_sentences(text)
+    for first in range(0, len(sentences), _AT_ONCE):
         ctx.check()
-        batch = [waiting.pop() for _ in range(min(_AT_ONCE, len(waiting)))]
-        for span, size in zip(batch, count([text[begin:end] for begin, end in batch]), strict=True):
+        batch = sentences[first : first + _AT_ONCE]
+        # what stands between two sentences has tokens, too
+        behind = [begin for begin, _ in sentences[first + 1 : first + 1 + len(batch)]] + [batch[-1][1]]
+        counted = count([text[span[0] : end] for span, end in zip(batch, behind, strict=False)])
+        for span, size in zip(batch, counted, strict=True):
             if size > limit and span[1] - span[0] > 1:
                 for piece in _cut(text, span, limit, count, ctx):
                     spans.append(piece)
@@ -67,21 +70,34 @@ def _trim(text: str, begin: int, end: int) -> Span:
 
 
 def _group(text: str, spans: Sequence[Span], sizes: Sequence[int], limit: int) -> list[Span]:
-    """Runs of sentences (numbers from, to) with at most ``limit`` tokens by the sum of their sizes."""
+    """Runs of sentences (numbers from, to) with at most ``limit`` tokens by the sum of their sizes.
+
+    The ends are sought near the equal shares of the whole: at the paragraph's end that is nearest to one, unless that
+    is too far away.
+    """
+    if not sizes:
+        return []
     total = sum(sizes)
-    share = total / max(1, math.ceil(total / limit))
-    ends_paragraph = [_EMPTY_LINE.search(text, one[1], other[0]) is not None for one, other in pairwise(spans)]
+    share = total / math.ceil(total / limit)
+    ends = [_EMPTY_LINE.search(text, one[1], other[0]) is not None for one, other in pairwise(spans)]
+    following = [0] * len(sizes)  # tokens of the paragraph that begins with a sentence
+    for index in range(len(sizes) - 1, -1, -1):
+        goes_on = index + 1 < len(sizes) and not ends[index]
+        following[index] = sizes[index] + (following[index + 1] if goes_on else 0)
     runs: list[Span] = []
-    begin = filled = 0
+    begin = filled = passed = paragraph = 0  # tokens of this run, of all, and of the paragraph
     for index, size in enumerate(sizes):
-        full = filled + size > limit or filled >= share or (
-            index > begin and ends_paragraph[index - 1] and filled >= _NEAR * share
-        )  # fmt: skip
-        if index > begin and full:
+        at_end = index == 0 or ends[index - 1]
+        paragraph = following[index] if at_end else paragraph
+        left = share * (len(runs) + 1) - passed  # to the end of this share
+        is_far = paragraph > _FAR * share
+        enough = left <= (following[index] / 2 if at_end and not is_far else 0) and (at_end or is_far)
+        if index > begin and (enough or filled + size > limit):
             runs.append((begin, index))
             begin, filled = index, 0
         filled += size
-    return [*runs, (begin, len(sizes))] if len(sizes) > begin else runs
+        passed += size
+    return [*runs, (begin, len(sizes))]
 
 
 def _checked(text: str, run: Sequence[Span], limit: int, count: Counter, ctx: JobContext) -> list[Span]:

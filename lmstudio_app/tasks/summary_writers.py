@@ -55,12 +55,25 @@ class SummaryOptions(WriteOptions):
         choices=LENGTHS,
     )
     sentences: int = option(
-        0, "Sentences", "How many sentences to aim at instead; 0: as the length says.", minimum=0, maximum=50
+        0,
+        "Sentences",
+        "How many sentences to aim at instead; 0: as the length says.",
+        basic=True,
+        minimum=0,
+        maximum=50,
+    )
+    beams: int = option(
+        4,
+        "Beams",
+        "Beginnings that are followed at once, of which the best whole text is taken; chat models follow one.",
+        minimum=1,
+        maximum=64,
     )
     max_new_tokens: int = option(
         0,
         "Longest output",
         "A summary ends after this many tokens at the latest; 0: as the length says.",
+        basic=True,
         minimum=0,
         maximum=100_000,
     )
@@ -231,7 +244,7 @@ class InstructedWriter:
         # the plain template may have been lent to a model that never saw a chat
         self._chats = loaded.tokenizer.chat_template not in (None, DEFAULT_CHAT_TEMPLATE)
         self._limit = longest_text(loaded)
-        frame = len(self._prompt("", Target(words=100, sentences=5, min_tokens=0, max_tokens=0)))
+        frame = len(self._prompt("", Target(words=100, sentences=5, min_tokens=0, max_tokens=0, aim_tokens=0)))
         usual = _SMALL_PART if loaded.card.parameters < _SMALL_MODEL else self._limit
         self.window = _window(loaded, options, self._limit - frame - longest_summary - _SHORTEST_PART, usual)
 
@@ -263,10 +276,12 @@ class InstructedWriter:
             ) from error
 
     def write(self, requests: Sequence[Request], ctx: JobContext, watch: Watch, done: Done) -> list[Written]:
-        asks = [
-            Ask(self._prompt(request.text, request.target), request.target.min_tokens, request.target.max_tokens)
-            for request in requests
-        ]
+        asks = []
+        for request in requests:
+            ctx.check()
+            target = request.target
+            prompt = self._prompt(request.text, target)
+            asks.append(Ask(prompt, target.min_tokens, target.max_tokens, target.aim_tokens))
 
         def _tidied(written: Written) -> Written:
             return dataclasses.replace(written, text=tidy(written.text, whole=written.ended))

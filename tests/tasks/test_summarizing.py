@@ -55,7 +55,7 @@ def test_a_length_is_a_share_of_the_text_within_limits() -> None:
     assert target_words(300, "short", sentences=3) == 60
     target = target_for(60, 1.5)
     assert (target.words, target.sentences, target.min_tokens) == (60, 3, 45)
-    assert 60 * 1.5 < target.max_tokens < 2 * 60 * 1.5
+    assert 60 * 1.5 == target.aim_tokens < target.max_tokens < 2.5 * 60 * 1.5
     assert count_words("我们喝茶 and tea") == 6
 
 
@@ -63,7 +63,7 @@ def test_partial_summaries_leave_at_most_a_third_of_the_window() -> None:
     for window in (16, 64, 1024):
         for parts in (2, 10, 500):
             target = target_for_part(window, parts, 60, 1.0, window)
-            assert 0 <= target.min_tokens <= target.max_tokens <= max(4, window // 3)
+            assert 0 <= target.min_tokens <= target.aim_tokens <= target.max_tokens <= max(4, window // 3)
 
 
 def test_options_are_checked() -> None:
@@ -236,6 +236,17 @@ def test_each_text_keeps_to_its_own_limits_in_any_batch(chat: LoadedModel) -> No
     assert all(ask.min_tokens <= written.tokens <= ask.max_tokens for ask, written in zip(asks, together, strict=True))
     drawn = [write_behind(chat, asks, JobContext(), Manner(temperature=2.0, seed=seed)) for seed in (1, 1, 2)]
     assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_text_that_is_long_enough_ends_with_its_sentence(chat: LoadedModel) -> None:
+    ids = chat.tokenizer("we drink tea")["input_ids"]
+    (whole,) = write_behind(chat, [Ask(ids, 200, 200)], JobContext(), Manner(temperature=3.0))
+    text = whole.text
+    places = [place for place in range(20, len(text)) if text[place] == "." and text[place - 1].isalpha()]
+    found = write_behind(chat, [Ask(ids, 200, 200, 20)] * 2, JobContext(), Manner(temperature=3.0), batch_size=1)
+    assert found[0].text == text[: places[0] + 1]
+    assert found[0].ended
+    assert found[0].tokens < whole.tokens == 200
 
 
 def test_runs_of_tokens_are_written_once(chat: LoadedModel) -> None:

@@ -1,0 +1,63 @@
+"""The Summarise page: the gist of a text, or of every text of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.playground_page import PlaygroundPage
+from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.widgets.file_batch import FileBatch
+from lmstudio_app.gui.widgets.summary_body import SummaryBody
+from lmstudio_app.gui.widgets.summary_source import PREDICTION
+
+if TYPE_CHECKING:
+    from lmstudio_app.models.loading import LoadedModel
+
+
+class SummarizationTab(QWidget):
+    step_requested = Signal(str)  # name of the page to go to
+    starter_requested = Signal()
+
+    def __init__(self, services: Services, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.page = PlaygroundPage(services, PREDICTION, self)
+        self.body = SummaryBody(services, self)
+        self.batch = FileBatch(services, PREDICTION, self)
+        self.batch.set_options(self.body.options)
+        self.ways = QTabWidget(self)
+        self.ways.setDocumentMode(True)
+        self.ways.setAccessibleName(self.tr("One text, or a file"))
+        self.ways.addTab(self.body, self.tr("One text"))
+        self.ways.addTab(self.batch, self.tr("Whole file"))
+        self.ways.setTabToolTip(0, self.tr("Summarise a text of any length, and see where each sentence comes from"))
+        self.ways.setTabToolTip(
+            1, self.tr("Summarise every row of a file, with the length and the options of “One text”")
+        )
+        self.page.set_body(self.ways)
+        self.page.model_changed.connect(self._on_model)
+        self.page.step_requested.connect(self.step_requested)
+        self.page.starter_requested.connect(self.starter_requested)
+        layout = QVBoxLayout(self)
+        pad = theme.em(self, 0.9)
+        layout.setContentsMargins(pad, pad, pad, theme.em(self, 0.6))
+        layout.addWidget(self.page)
+
+    def set_model(self, loaded: LoadedModel | None) -> None:
+        """The model of the Model page."""
+        self.page.set_model(loaded)
+
+    def use_model(self, reference: str) -> None:
+        self.page.use_model(reference)
+
+    def shutdown(self) -> None:
+        self.body.shutdown()
+        self.batch.shutdown()
+        self.page.shutdown()
+
+    def _on_model(self, loaded: LoadedModel | None) -> None:
+        self.body.set_model(loaded)
+        self.batch.set_model(loaded)
