@@ -150,6 +150,8 @@ def _said(message: Message, branch: tuple[int, int], pieces: Sequence[Piece]) ->
         state = STATES.get(message.ending, WHOLE)
         if not message.ending and not message.content:
             state = FAILED
+        elif not message.ending and not message.tokens:
+            state = WHOLE  # it was put in from elsewhere
     first = message.first_seconds or None
     return Said(
         message.id, message.role, message.content, state, message.model, branch, message.tokens, message.seconds,
@@ -233,7 +235,7 @@ def begin_reply(request: BeginReply, ctx: JobContext) -> Opened:
 
 @dataclass(frozen=True, eq=False)
 class KeepReply:
-    """What a reply has come to; ``report`` when it has ended."""
+    """What a reply has come to; the ``ending`` of the report is empty while it is written."""
 
     store: ChatStore
     message: int

@@ -6,9 +6,7 @@ What is said is kept before it is shown, and a reply every second while it is wr
 from __future__ import annotations
 
 import dataclasses
-import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -16,7 +14,6 @@ from PySide6.QtCore import QObject, QTimer, Signal
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui.asker import Asker
 from lmstudio_app.gui.chat_queries import (
-    STATES,
     BeginReply,
     ChatStore,
     ChooseBranch,
@@ -40,26 +37,17 @@ from lmstudio_app.gui.chat_queries import (
     say,
     show_hidden,
 )
-from lmstudio_app.gui.chat_replies import (
-    CountRequest,
-    EngineHolder,
-    PieceWritten,
-    ReplyRequest,
-    count_tokens,
-    write_reply,
-)
+from lmstudio_app.gui.chat_replies import CountRequest, count_tokens
+from lmstudio_app.gui.chat_writing import Ended, ReplyWriting
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts, model_title
-from lmstudio_app.gui.widgets.chat_turn import FAILED, STOPPED, WHOLE, WRITING, Turn
-from lmstudio_app.jobs import Job, JobContext
+from lmstudio_app.gui.widgets.chat_turn import WRITING, Turn
+from lmstudio_app.jobs import Job
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
 
-log = logging.getLogger(__name__)
-
-KEEP_INTERVAL = 1000  # milliseconds between two keepings of a reply that is being written
 _COUNT_PAUSE = 250  # milliseconds of no typing after which tokens are counted
 
 
@@ -95,7 +83,6 @@ class ChatSession(QObject):
         self._preset = preset
         self._with_pieces = False
         self._options = options
-        self._holder = EngineHolder()
         self._loaded: LoadedModel | None = None
         self._chat: Opened | None = None
         self._path: list[Said] = []
@@ -103,22 +90,11 @@ class ChatSession(QObject):
         self._dropped = 0  # messages that the model no longer sees
         self._problem: dict[Any, str] = {}
         self._storing: list[JobHandle] = []
-        self._writing: Said | None = None
-        self._text = ""
-        self._pieces: list[Any] = []
-        self._began = 0.0
-        self._first: float | None = None
-        self._before = (0, 0.0)  # tokens and seconds of the part that is continued
-        self._asker = Asker(services.answer_runner, self)
-        self._asker.events.connect(self._on_events)
-        self._asker.succeeded.connect(lambda report: self._on_ended(STATES.get(report.ending, WHOLE), report))
-        self._asker.stopped.connect(lambda: self._on_ended(STOPPED, None))
-        self._asker.failed.connect(self._on_failed)
+        self._writing = ReplyWriting(services, store, self)
+        self._writing.grew.connect(self._on_grown)
+        self._writing.ended.connect(self._on_ended)
         self._counter = Asker(services.answer_runner, self)
         self._counter.succeeded.connect(self.counted)
-        self._keeping = QTimer(self)
-        self._keeping.setInterval(KEEP_INTERVAL)
-        self._keeping.timeout.connect(self._keep_half)
         self._counting = QTimer(self)
         self._counting.setSingleShot(True)
         self._counting.setInterval(_COUNT_PAUSE)
@@ -139,20 +115,20 @@ class ChatSession(QObject):
 
     @property
     def busy(self) -> bool:
-        return self._writing is not None or bool(self._storing)
+        return self._writing.busy or bool(self._storing)
 
     @property
     def is_writing(self) -> bool:
-        return self._writing is not None
+        return self._writing.busy
 
     def set_model(self, loaded: LoadedModel | None) -> None:
         """Ask this model from now on; a reply that is being written is ended."""
         if loaded is self._loaded:
             return
-        self._end_reply()
+        self._writing.end()
         self._loaded = loaded
         if loaded is None:
-            self._holder.close()
+            self._writing.holder.close()
         else:
             self.count("")
 
@@ -279,8 +255,8 @@ class ChatSession(QObject):
 
     def stop(self) -> None:
         """End the reply where it is."""
-        if self._writing is not None:
-            self._asker.stop()
+        if self._writing.busy:
+            self._writing.stop()
             self.stopping.emit()
 
     def keep_settings(self) -> None:
@@ -302,17 +278,8 @@ class ChatSession(QObject):
     def shutdown(self) -> None:
         """A reply that is being written is kept as it is; there is no event loop any more to wait for that."""
         self._counting.stop()
-        self._keeping.stop()
         self._counter.drop()
-        writing = self._writing
-        self._asker.drop()
-        if writing is not None:
-            self._writing = None
-            try:
-                keep_reply(self._kept(writing, self._own_report("stopped")), JobContext())
-            except UserError as error:
-                log.warning("the last reply was not kept: %s", error.one_line())
-        self._holder.close()
+        self._writing.shutdown()
         self._kept_in.close()
 
     # --- the store
@@ -411,105 +378,58 @@ class ChatSession(QObject):
         was_busy = self.busy
         self._counter.drop()
         self._problem.pop(reply.key, None)
-        self._writing, self._text, self._pieces, self._before = reply, text, pieces, before
-        self._began, self._first = time.monotonic(), None
-        self._keeping.start()
+        self._writing.begin(reply.key, self._loaded, messages, options, text, pieces, before)
         self._show()
         if not was_busy:
             self.busy_changed.emit(True)
-        self._asker.ask(write_reply, ReplyRequest(self._holder, self._loaded, messages, options, text))
 
-    def _on_events(self, events: Sequence[Any]) -> None:
-        pieces = [event.piece for event in events if isinstance(event, PieceWritten)]
-        if not pieces or self._writing is None:
-            return
-        if self._first is None:
-            self._first = next(e.time for e in events if isinstance(e, PieceWritten)) - time.time()
-            self._first = max(0.0, time.monotonic() + self._first - self._began)
-        self._pieces += pieces
-        self._text += "".join(piece.text for piece in pieces)
-        self.turn_changed.emit(self._turn(self._writing, len(self._path) - 1))
+    def _on_grown(self) -> None:
+        index = self._index(self._writing.key)
+        if index is not None:
+            self.turn_changed.emit(self._turn(self._path[index], index))
 
-    def _on_ended(self, state: str, report: Any) -> None:
-        if self._writing is None:
+    def _on_ended(self, ended: Ended) -> None:
+        index = self._index(ended.key)
+        if index is None:
             return
-        reply, self._writing = self._writing, None
-        self._keeping.stop()
-        if report is not None:
-            self._dropped = report.dropped_messages
-        report = self._with_before(report or self._own_report("stopped" if state == STOPPED else ""))
-        ended = dataclasses.replace(
-            reply,
-            text=self._text.strip(),
-            state=state,
-            tokens=report.new_tokens,
-            seconds=report.seconds,
-            first=report.first_seconds or None,
-            pieces=tuple(self._pieces),
-            model=self._title_of_model() or reply.model,
+        if ended.problem is not None:
+            self._problem[ended.key] = " ".join(text for text in error_texts(ended.problem) if text)
+        self._dropped = ended.report.dropped_messages
+        reply = dataclasses.replace(
+            self._path[index],
+            text=ended.text,
+            state=ended.state,
+            tokens=ended.report.new_tokens,
+            seconds=ended.report.seconds,
+            first=ended.report.first_seconds or None,
+            pieces=ended.pieces,
+            model=self._title_of_model() or self._path[index].model,
         )
-        self._replace(ended)
-        self._keep(self._kept(ended, report))
+        self._path[index] = reply
+        self._keep(KeepReply(self._kept_in, ended.key, ended.text, ended.report, ended.pieces))
         self._show(follow=False)
-        self.wrote.emit(list(self._pieces))
-        self.noticed.emit(self._remark(ended))
+        self.wrote.emit(list(ended.pieces))
+        self.noticed.emit(self._remark(reply, ended))
         if not self.busy:
             self.busy_changed.emit(False)
         self.count(self._draft)
 
-    def _remark(self, reply: Said) -> str:
+    def _remark(self, reply: Said, ended: Ended) -> str:
         """Why there is nothing new in another version."""
         options = self._checked_options(quiet=True)
-        if options is not None and options.temperature == 0 and reply.branch[1] > 1 and not self._before[0]:
+        if options is not None and options.temperature == 0 and reply.branch[1] > 1 and not ended.continued:
             return self.tr(
                 "At temperature 0 the most probable token is always taken, so a reply that is written again stays the "
                 "same. Raise the temperature for another one."
             )
         return ""
 
-    def _on_failed(self, error: UserError) -> None:
-        reply = self._writing
-        if reply is None:
-            return
-        self._problem[reply.key] = " ".join(text for text in error_texts(error) if text)
-        self._on_ended(FAILED, None)
-
     def _end_reply(self) -> None:
         """Keep what is there of the reply, and hear no more of it."""
         self._storing.clear()
-        if self._writing is not None:
-            self._asker.drop()
-            self._on_ended(STOPPED, None)
+        self._writing.end()
         self._storing.clear()
         self.busy_changed.emit(False)
-
-    def _own_report(self, ending: str) -> Any:
-        """How far the reply is, when the engine cannot tell."""
-        from lmstudio_app.chat.engine import ReplyReport
-
-        return ReplyReport(
-            new_tokens=len(self._pieces) - self._before[0],
-            ending=ending,
-            first_seconds=self._first or 0.0,
-            seconds=time.monotonic() - self._began,
-        )
-
-    def _with_before(self, report: Any) -> Any:
-        """Together with the part of the reply that was there before it was continued."""
-        tokens, seconds = self._before
-        if not tokens:
-            return report
-        return dataclasses.replace(
-            report, new_tokens=report.new_tokens + tokens, seconds=report.seconds + seconds, first_seconds=0.0
-        )
-
-    def _kept(self, reply: Said, report: Any = None) -> KeepReply:
-        pieces = tuple(self._pieces) if report is not None else ()
-        return KeepReply(self._kept_in, reply.key, self._text.strip(), report, pieces)
-
-    def _keep_half(self) -> None:
-        if self._writing is not None and self._pieces:
-            self._services.query_runner.start(keep_reply, self._kept(self._writing), quiet=True)
 
     def _keep(self, request: KeepReply) -> None:
         handle = self._services.query_runner.start(keep_reply, request, quiet=True)
@@ -537,16 +457,15 @@ class ChatSession(QObject):
             pieces=said.pieces,
             left_out=index < self._dropped,
         )
-        if self._writing is not None and said.key == self._writing.key:
+        if self._writing.busy and said.key == self._writing.key:
             turn = dataclasses.replace(
-                turn, text=self._text.lstrip(), state=WRITING, pieces=self._pieces, model=self._title_of_model()
+                turn,
+                text=self._writing.text.lstrip(),
+                state=WRITING,
+                pieces=self._writing.pieces,
+                model=self._title_of_model(),
             )
         return turn
-
-    def _replace(self, said: Said) -> None:
-        index = self._index(said.key)
-        if index is not None:
-            self._path[index] = said
 
     def _index(self, key: Any) -> int | None:
         return next((index for index, said in enumerate(self._path) if said.key == key), None)
@@ -572,5 +491,5 @@ class ChatSession(QObject):
     def _count(self) -> None:
         if self._loaded is not None and not self.is_writing:
             self._counter.ask(
-                count_tokens, CountRequest(self._holder, self._loaded, self.messages(), self._draft.strip())
+                count_tokens, CountRequest(self._writing.holder, self._loaded, self.messages(), self._draft.strip())
             )

@@ -162,6 +162,8 @@ class ChatTab(QWidget):
         pane.undo.undo_requested.connect(self._on_undo)
         pane.undo.closed.connect(session.forget_deleted)
         pane.sure_changed.connect(self._on_sure)
+        self.compare.sure_changed.connect(pane.sure_box.setChecked)
+        self.compare.step_requested.connect(self.step_requested)
         transcript = pane.transcript
         transcript.action.connect(self._on_action)
         transcript.edited.connect(session.edit)

@@ -8,7 +8,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import theme
@@ -69,6 +79,7 @@ class ComparePane(QFrame):
     """The page's model on the left, another one on the right. Nothing of it is kept when the app ends."""
 
     sure_changed = Signal(bool)
+    step_requested = Signal(str)  # name of the page to go to
 
     def __init__(
         self, services: Services, options: Callable[[], Any], colours: CodeColours, parent: QWidget | None = None
@@ -89,8 +100,14 @@ class ComparePane(QFrame):
         self._asker.stopped.connect(lambda: self._on_ended(STOPPED, None))
         self._asker.failed.connect(self._on_failed)
         self.picker = ModelPicker(self, title=self.tr("&Compare with"))
-        self.picker.others_button.hide()
+        self.picker.others_requested.connect(lambda: self.step_requested.emit("model"))
         self.picker.chosen.connect(self.use_model)
+        self.sure_box = QCheckBox(self.tr("Show how sure they were"), self)
+        self.sure_box.setAccessibleName(self.tr("Show how sure they were"))
+        self.sure_box.setToolTip(
+            self.tr("Tint each token by its probability; point at one to see what else it might be")
+        )
+        self.sure_box.toggled.connect(self._on_sure)
         self.over_button = QPushButton(self.tr("Start over"), self)
         self.over_button.setAccessibleName(self.tr("Start over"))
         self.over_button.setToolTip(self.tr("Forget what was said to both and begin anew"))
@@ -118,6 +135,7 @@ class ComparePane(QFrame):
         self.input.stop_requested.connect(self.stop)
         header = QHBoxLayout()
         header.addWidget(self.picker, 1)
+        header.addWidget(self.sure_box, 0, Qt.AlignmentFlag.AlignTop)
         header.addWidget(self.over_button, 0, Qt.AlignmentFlag.AlignTop)
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.6)
@@ -153,6 +171,10 @@ class ComparePane(QFrame):
         handle.succeeded.connect(lambda choices: self._on_choices(handle, choices))
 
     def set_sure(self, sure: bool) -> None:
+        self.sure_box.setChecked(sure)
+
+    def _on_sure(self, sure: bool) -> None:
+        self.sure_changed.emit(sure)
         for column in self.columns:
             column.transcript.set_sure(sure)
 
@@ -259,10 +281,14 @@ class ComparePane(QFrame):
         self.picker.set_choices(choices)
         known = [choice.reference for choice in choices]
         remembered = self._services.settings.get("chat.compare", "")
+        first = self.columns[0].loaded
+        others = [known_one for known_one in known if first is None or known_one != first.reference]
         if self.columns[1].loaded is not None:
             self.picker.choose(self.columns[1].loaded.reference)
-        elif known and self._loading is None:
-            self.use_model(remembered if remembered in known else known[-1])
+        elif others and self._loading is None:
+            self.use_model(remembered if remembered in known else others[0])
+        elif self._loading is None:
+            self.picker.set_problem(self.tr("There is no second model that can chat yet. Find one, or train this one."))
 
     def _on_loaded(self, handle: JobHandle, loaded: LoadedModel) -> None:
         if handle is self._loading:

@@ -16,6 +16,8 @@ from lmstudio_app.gui.widgets.chat_turn import CUT, FAILED, STOPPED, WRITING, Tu
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.scaled_label import Hint, ScaledLabel
 
+_PATIENCE = 700  # milliseconds without a token after which is said what takes so long
+
 
 class MessageView(QWidget):
     """A question stands in a bubble on the right, a reply over the whole width.
@@ -63,6 +65,7 @@ class MessageView(QWidget):
         self._retry: QPushButton | None = None
         self._always = False
         self._by_keys = False
+        self._waits = False  # for the first token of a reply
         self._show(turn)
 
     # --- what it is made of
@@ -97,6 +100,9 @@ class MessageView(QWidget):
             self.tokens = None
         if not tinted:
             waiting = turn.state == WRITING and not turn.text
+            if waiting and not self._waits:
+                QTimer.singleShot(_PATIENCE, self, self._on_long_wait)
+            self._waits = waiting
             self.body.set_text("…" if waiting else turn.text)
         self.body.setVisible(not tinted and self.editor is None)
         if self.tokens is not None:
@@ -123,6 +129,12 @@ class MessageView(QWidget):
         self.foot.setText(" · ".join(note for note in notes if note))
         self.foot.setVisible(bool(self.foot.text()))
         self.setAccessibleName(f"{self.name.text()}: {turn.text[:200]}")
+
+    def _on_long_wait(self) -> None:
+        """A long conversation has to be read before the first token comes."""
+        if self._waits:
+            self.body.set_text(self.tr("Reading the conversation…"))
+            self.resized.emit()
 
     # --- what can be done with it
 

@@ -43,6 +43,7 @@ class Transcript(QAbstractScrollArea):
         self._measured: list[bool] = []
         self._views: dict[int, MessageView] = {}
         self._width = 0
+        self._usual = (1, 80)  # height of a line in pixels, and characters in one: for estimates
         self._sure = False
         self._at_end = True
         self._anchor = (0, 0)  # the first message in sight, and how much of it is above
@@ -78,6 +79,8 @@ class Transcript(QAbstractScrollArea):
     def set_turns(self, turns: Sequence[Turn], *, follow: bool = True) -> None:
         """Show these messages; ``follow``: from their end, else as far as possible where the reader was."""
         old = {turn.key: (index, turn) for index, turn in enumerate(self._turns)}
+        width = self._width or theme.characters(self, 80)
+        self._usual = (theme.em(self, 1.2), max(20, width // max(1, theme.characters(self, 1))))
         views: dict[int, MessageView] = {}
         heights, measured = [], []
         for index, turn in enumerate(turns):
@@ -143,8 +146,7 @@ class Transcript(QAbstractScrollArea):
         return pad + (room - width) // 2, width
 
     def _estimate(self, turn: Turn) -> int:
-        line = theme.em(self, 1.2)
-        width = max(20, (self._width or theme.characters(self, 80)) // max(1, theme.characters(self, 1)))
+        line, width = self._usual
         rows = sum(1 + len(part) // width for part in turn.text.split("\n"))
         return (rows + 3) * line
 
