@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
-    from lmstudio_app.chat.engine import ChatEngine
+    from lmstudio_app.gui.chat_replies import EngineHolder
+    from lmstudio_app.gui.try_queries import Sample
     from lmstudio_app.knowledge.answering import AskOptions
     from lmstudio_app.knowledge.asking import BothAnswers
     from lmstudio_app.knowledge.building import BuildReport, BuildRequest
@@ -35,6 +36,7 @@ class Contents:
 
     ``lacks_encoder``: the one that it was built with is not on this computer (any longer). ``error``: it cannot be
     opened.
+    ``digest`` changes with everything that answers come from.
     """
 
     folder: Path
@@ -43,12 +45,14 @@ class Contents:
     waiting: int = 0
     encoder: str = ""
     lacks_encoder: bool = False
+    digest: str = ""
     error: UserError | None = None
 
 
 def look_into(folder: Path, ctx: JobContext) -> Contents:
     """Raises nothing for a knowledge base that is not built yet: there is nothing in it."""
     from lmstudio_app.knowledge.encoder import STARTER_ENCODER
+    from lmstudio_app.knowledge.prediction import content_digest
     from lmstudio_app.knowledge.store import Store, is_knowledge_base
     from lmstudio_app.models.references import is_present
 
@@ -67,6 +71,7 @@ def look_into(folder: Path, ctx: JobContext) -> Contents:
             store.count_waiting(),
             known["title"],
             not is_present(known["reference"]),
+            content_digest(folder),
         )
     finally:
         store.close()
@@ -141,30 +146,47 @@ def read_document_text(request: DocumentRequest, ctx: JobContext) -> DocumentPar
             file=request.file,
         )  # fmt: skip
     start = max(0, request.start - AROUND)
-    return DocumentPart(text[start : request.end + AROUND], start, len(text))
+    return DocumentPart(_unwrapped(text[start : request.end + AROUND]), start, len(text))
+
+
+def _unwrapped(text: str) -> str:
+    """The text with paragraphs that were wrapped to lines in one piece; every character stays where it is."""
+    from lmstudio_app.tasks.sentences import split_paragraphs
+
+    parts, at = [], 0
+    for begin, end in split_paragraphs(text):
+        parts += [text[at:begin], text[begin:end].replace("\n", " ")]
+        at = end
+    return "".join(parts) + text[at:]
 
 
 @dataclass(frozen=True, eq=False)
 class KnowledgeQuestion:
-    """A question to the knowledge base in ``folder``, which ``desk`` keeps open. ``chat`` is made where it is needed:
-    it may take a moment.
+    """A question to the knowledge base in ``folder``, which ``desk`` keeps open.
+
+    ``writer`` is the reference of a chat model (empty: none), whose engine ``holder`` keeps in memory.
     """
 
     desk: Desk
     folder: Path
     question: str
     options: AskOptions
+    holder: EngineHolder
     reader: LoadedModel | None = None
-    chat: Callable[[JobContext], ChatEngine] | None = None
+    writer: str = ""
 
 
 def ask_knowledge_base(question: KnowledgeQuestion, ctx: JobContext) -> BothAnswers:
     from lmstudio_app.knowledge.asking import ask
+    from lmstudio_app.knowledge.handbook import ensure_handbook, handbook_folder
 
+    if question.folder == handbook_folder():
+        ensure_handbook(ctx)  # another version of the app may have another one
     base = question.desk.open(question.folder, ctx)
     ctx.check()
-    chat = question.chat(ctx) if question.chat is not None else None
-    return ask(base, question.question, ctx, question.options, reader=question.reader, chat=chat)
+    with contextlib.ExitStack() as stack:
+        chat = stack.enter_context(question.holder.use(question.writer, ctx)) if question.writer else None
+        return ask(base, question.question, ctx, question.options, reader=question.reader, chat=chat)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,3 +209,15 @@ def ask_text(question: TextQuestion, ctx: JobContext) -> tuple[Answer, float]:
     if found is None:
         raise Cancelled
     return found, time.perf_counter() - begun
+
+
+def read_question_samples(_: None, ctx: JobContext) -> dict[str, list[Sample]]:
+    """Questions to begin with, about a text (``question_answering``) and to the handbook (``knowledge_base``)."""
+    from lmstudio_app.assets import resource
+    from lmstudio_app.gui.try_queries import read_samples
+
+    samples = read_samples(resource("samples"))
+    return {
+        name: [sample for sample in samples[name] if sample.language == "en"]
+        for name in ("question_answering", "knowledge_base")
+    }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtGui import QBrush, QFont, QKeyEvent
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QBrush, QFont, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QHeaderView, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -136,7 +136,7 @@ class FilesPanel(QWidget):
             is_folder = not any(file.path == str(source) for file in contents.files)
             within = [file for file in contents.files if _is_within(file.path, source)]
             item = QTreeWidgetItem(self.tree)
-            item.setText(0, source.name or str(source))
+            item.setText(0, _unbroken(source.name or str(source)) if self._can_change else self.title.text())
             item.setToolTip(0, str(source))
             item.setData(0, _SOURCE, str(source))
             item.setText(1, number_text(sum(file.passages for file in within)))
@@ -153,10 +153,11 @@ class FilesPanel(QWidget):
                 rest.setText(0, self.tr("… and {count} more").format(count=number_text(len(within) - MOST)))
             item.setExpanded(len(within) <= 50)
         self._colour()
+        self._fit_notes()
 
     def _add_file(self, parent: QTreeWidgetItem, file: StoredFile, source: Path) -> None:
         item = QTreeWidgetItem(parent)
-        item.setText(0, str(Path(file.path).relative_to(source)))
+        item.setText(0, _unbroken(str(Path(file.path).relative_to(source))))
         item.setToolTip(0, file.path)
         item.setText(1, number_text(file.passages) if file.passages else "–")
         item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -180,6 +181,17 @@ class FilesPanel(QWidget):
             is_problem = item.data(0, _PROBLEM)
             if is_problem is not None:
                 item.setForeground(0, QBrush(colours[bool(is_problem)]))
+
+    def _fit_notes(self) -> None:
+        """Rows of sentences are as high as these need: a tree gives every row one line."""
+        metrics = self.tree.fontMetrics()
+        for item in self.tree.findItems("", Qt.MatchFlag.MatchContains | Qt.MatchFlag.MatchRecursive):
+            if item.data(0, _PROBLEM) is not None:
+                depth = 2 if item.parent().parent() is not None else 1
+                width = self.tree.viewport().width() - (depth + 1) * self.tree.indentation() - theme.em(self, 0.5)
+                room = QRect(0, 0, max(width, theme.characters(self, 12)), 100_000)
+                height = metrics.boundingRect(room, Qt.TextFlag.TextWordWrap, item.text(0)).height()
+                item.setSizeHint(0, QSize(0, height + theme.em(self, 0.2)))
 
     def _explain(self, contents: Contents) -> None:
         """What is amiss with the knowledge base as a whole, and the way out."""
@@ -213,7 +225,10 @@ class FilesPanel(QWidget):
         problems = sum(1 for file in contents.files if not file.passages)
         parts = [contents.encoder and self.tr("Compared by {encoder}.").format(encoder=contents.encoder)]
         if problems:
-            parts.append(self.tr("{count} files could not be read.").format(count=number_text(problems)))
+            text = (
+                self.tr("One file could not be read.") if problems == 1 else self.tr("{count} files could not be read.")
+            )
+            parts.append((one if problems == 1 else several).format(count=number_text(problems)))
         if not contents.sources and self._can_change and not self._is_building:
             parts = [self.tr("Add files, or drop them here: text, Markdown, web pages, PDF, Word, CSV.")]
         self.summary.setText(" ".join(part for part in parts if part))
@@ -270,6 +285,10 @@ class FilesPanel(QWidget):
             return
         super().keyPressEvent(event)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        QTimer.singleShot(0, self, self._fit_notes)
+
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "tree"):
@@ -280,7 +299,15 @@ def note_text(note: Note) -> str:
     """A sentence about a file, translated."""
     from lmstudio_app.errors import UserError
 
-    return " ".join(text for text in error_texts(UserError(note.template, note.remedy, **note.parameters)) if text)
+    parameters = dict(note.parameters)
+    if "path" in parameters:  # it stands above the sentence
+        parameters["path"] = Path(str(parameters["path"])).name
+    return " ".join(text for text in error_texts(UserError(note.template, note.remedy, **parameters)) if text)
+
+
+def _unbroken(name: str) -> str:
+    """A name that is not wrapped to lines."""
+    return name.replace("-", "\u2011").replace("/", "/\u2060").replace("\\", "\\\u2060").replace(" ", "\u00a0")
 
 
 def _is_within(path: str, source: Path) -> bool:

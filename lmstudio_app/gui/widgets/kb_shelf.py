@@ -115,6 +115,15 @@ class ShelfPanel(QWidget):
         self._settle()
         return found
 
+    def ask_for_name(self, reason: str) -> None:
+        """Have a new one made; ``reason`` says why."""
+        self._open_name("")
+        self.notice.set_text(reason)
+
+    def forget_choice(self) -> None:
+        """The next entries come with a choice of their own."""
+        self.list.set_rows([])
+
     def show_problem(self, error: UserError) -> None:
         """Of the name that was given, or of what else was asked for."""
         self.notice.set_text(" ".join(text for text in error_texts(error) if text))

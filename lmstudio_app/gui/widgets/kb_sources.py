@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVB
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
-from lmstudio_app.gui.widgets.kb_texts import likelihood_text, percent_text, place_text
+from lmstudio_app.gui.widgets.kb_texts import likelihood_text, percent_text, place_text, preview_text
 from lmstudio_app.gui.widgets.scaled_label import FontScale, Hint
 
 if TYPE_CHECKING:
@@ -73,12 +73,12 @@ class SourceCard(QPushButton):
             self,
         )
         words.setWordWrap(False)
+        words.setMinimumWidth(theme.characters(words, 24))  # so that the bars stand below each other
         bar = ProbabilityBar(self)
         tip = self.tr("The probability that this passage holds the answer")
         bar.set_value(source.probability, tip)
         words.setToolTip(tip)
-        text = " ".join(source.text.split())
-        preview = QLabel(text[:_PREVIEW] + ("…" if len(text) > _PREVIEW else ""), self)
+        preview = QLabel(preview_text(source, _PREVIEW), self)
         preview.setWordWrap(True)
         preview.setTextFormat(Qt.TextFormat.PlainText)
         preview.setForegroundRole(QPalette.ColorRole.PlaceholderText)

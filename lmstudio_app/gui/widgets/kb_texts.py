@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,16 +11,21 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QCoreApplication
 
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.knowledge.documents import HEADING_SEPARATOR
 
 if TYPE_CHECKING:
     from lmstudio_app.knowledge.answers import KnowledgeAnswer, Source
     from lmstudio_app.knowledge.asking import BothAnswers
 
+_SIGNS = re.compile(r"^\s*(?:#{1,6}|>|[-*•])\s+")
 translate = QCoreApplication.translate
 
 
 def percent_text(share: float) -> str:
-    return f"{number_text(100 * share)} %"
+    """Nothing is certain."""
+    if share > 0.994:
+        return translate("knowledge", "over 99 %")
+    return translate("knowledge", "under 1 %") if share < 0.006 else f"{number_text(100 * share)} %"
 
 
 def likelihood_text(probability: float) -> str:
@@ -54,6 +60,15 @@ def score_explanation() -> str:
         "the share that the reader gives this place among all places of the passage. Below the limit in the options, "
         "the answer is “not in the knowledge base”.",
     )
+
+
+def preview_text(source: Source, length: int) -> str:
+    """How a passage begins, in one line, without the signs of Markdown and without its heading."""
+    heading = source.heading.rpartition(HEADING_SEPARATOR)[2]
+    lines = [_SIGNS.sub("", line) for line in source.text.splitlines()]
+    text = " ".join(" ".join(line for line in lines if line.strip() and line.strip() != heading).split())
+    text = text or " ".join(source.text.split())
+    return text if len(text) <= length else f"{text[:length].rstrip()}…"
 
 
 def place_text(source: Source) -> str:
