@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from lmstudio_app.models.loading import LoadedModel
 
-# tokens of the prompts in a batch: what is kept of them for the attention of every layer stays small
-_BATCH_TOKENS = 8192
+# tokens of the prompts in a batch: on a CPU one layer takes no longer with them than a stop may
+_BATCH_TOKENS = {"cpu": 2048}
+_GPU_BATCH_TOKENS = 32_768
 _LOOK = 0.1  # seconds between two looks at the texts that grow
 _TAIL = 8  # tokens that hold the end of a sentence
 # a full stop behind a digit or a capital may be one of a number or of initials
@@ -91,17 +92,20 @@ def write_behind(
     found = [Written("", 0, ended=False)] * len(asks)
     ends = end_of_turn_ids(loaded.tokenizer, loaded.model.generation_config)
     lengths = np.array([len(ask.input_ids) for ask in asks], dtype=np.int64)
-    waiting = list(reversed(sorted_batches(lengths, batch_size, _BATCH_TOKENS)))
-    with quiet_transformers(), torch.inference_mode(), interruptible(loaded.model, ctx):
+    tokens = _BATCH_TOKENS.get(loaded.device.type, _GPU_BATCH_TOKENS)
+    waiting = list(reversed(sorted_batches(lengths, batch_size, tokens)))
+    gate = _Gate(ctx, ends_early=ends_early)
+    with quiet_transformers(), torch.inference_mode(), interruptible(loaded.model, gate):
         while waiting and not (ends_early and ctx.stopping):
             ctx.check()
             rows = waiting.pop()
             batch = _Batch(loaded, [asks[row] for row in rows], ends)
             look = None if watch is None else (lambda row, text, rows=rows: watch(int(rows[row]), text))
+            gate.is_reading = True
             try:
-                texts = batch.write(
-                    ctx, manner, [(manner.seed, first_row + int(row)) for row in rows], look, ends_early=ends_early
-                )
+                texts = batch.write(gate, manner, [(manner.seed, first_row + int(row)) for row in rows], look)
+            except _Stopped:
+                break
             except RuntimeError as error:
                 if not is_out_of_memory(error) or len(rows) == 1:
                     raise
@@ -112,6 +116,28 @@ def write_behind(
                 if done is not None:
                     done(int(row), text)
     return found
+
+
+class _Stopped(Exception):
+    """A stop came while prompts were read: of their texts there is nothing yet."""
+
+
+class _Gate(JobContext):
+    """Ends the reading of prompts at the next layer when a stop comes: it may take seconds."""
+
+    def __init__(self, ctx: JobContext, *, ends_early: bool) -> None:
+        super().__init__(ctx.emit, ctx.control)
+        self.ends_early = ends_early
+        self.is_reading = False
+
+    def check(self) -> None:
+        super().check()
+        if self.is_reading and self.should_end:
+            raise _Stopped
+
+    @property
+    def should_end(self) -> bool:
+        return self.ends_early and self.stopping
 
 
 class _Batch:
@@ -126,12 +152,10 @@ class _Batch:
 
     def write(
         self,
-        ctx: JobContext,
+        gate: _Gate,
         manner: Manner,
         seeds: Sequence[Sequence[int]],
         look: Callable[[int, str], object] | None,
-        *,
-        ends_early: bool,
     ) -> list[Written]:
         import torch
         from transformers import GenerationConfig
@@ -161,7 +185,7 @@ class _Batch:
                 self._keep_to_rules(manner),
                 sampling_processor(mask, seeds, temperature=manner.temperature, top_k=manner.top_k, top_p=manner.top_p),
             ],
-            stopping_criteria=[self._look_on(ctx, look, ends_early=ends_early)],
+            stopping_criteria=[self._look_on(gate, look)],
         )[:, width:].tolist()
         return [self._read(row, tokens) for row, tokens in enumerate(written)]
 
@@ -198,9 +222,7 @@ class _Batch:
 
         return _process
 
-    def _look_on(
-        self, ctx: JobContext, look: Callable[[int, str], object] | None, *, ends_early: bool
-    ) -> Callable[..., torch.Tensor]:
+    def _look_on(self, gate: _Gate, look: Callable[[int, str], object] | None) -> Callable[..., torch.Tensor]:
         """A stopping criterion: a text ends at its own limit, or when all are stopped."""
         import torch
 
@@ -210,13 +232,14 @@ class _Batch:
 
         def _ask(input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
             nonlocal last
-            ctx.check()
+            gate.is_reading = False
+            gate.check()
             if look is not None and time.monotonic() - last >= _LOOK:
                 last = time.monotonic()
                 for row, tokens in enumerate(input_ids[:, self.width :].tolist()):
                     look(row, self._read(row, tokens).text)
             count = input_ids.shape[1] - self.width
-            ended = (most <= count) | (ends_early and ctx.stopping)
+            ended = (most <= count) | gate.should_end
             for row in (aim <= count).nonzero().flatten().tolist():
                 ended[row] |= self._ends_sentence(row, input_ids[row, self.width :].tolist())
             return ended

@@ -200,6 +200,8 @@ def _run_round(
         if watch is not None:
             watch(Draft(row, work.round, index, len(work.spans), *work.spans[index], text, done, len(work.spans) == 1))
 
+    for number in range(len(requests)):
+        _tell(number, "", done=False)
     written = writer.write(
         requests,
         ctx,

@@ -75,7 +75,7 @@ def test_a_text_is_summarised(qtbot: Any, tab: Any, services: Any) -> None:
     found = summarize(qtbot, tab, services, TEXT)
     assert found == tab.body.answer.summary.text != ""
     assert "tokens/s" in bar.time.text()
-    assert tab.body.result.compression.text().startswith("From 32 to ")
+    assert tab.body.result.compression.text().startswith("From 36 to ")
     assert not tab.body.result.progress.isVisible()
     bar.copy_button.click()
     assert QGuiApplication.clipboard().text() == found
@@ -106,7 +106,7 @@ def test_a_long_text_is_read_in_parts(qtbot: Any, tab: Any, services: Any) -> No
     assert f"read in {len(parts)} parts" in body.source.plan.text()
     assert body.result.parts.count() == len(parts) > 1
     assert body.result.folded.isVisible()
-    assert any(stage.startswith("Reading part") for stage in stages)
+    assert any(stage.startswith("Reading ") for stage in stages)
     body.result.folded.set_open(True)
     qtbot.mouseClick(
         body.result.parts.viewport(),

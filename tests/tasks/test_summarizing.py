@@ -314,6 +314,22 @@ def test_a_stop_keeps_what_there_is(chat: LoadedModel) -> None:
     assert sum(draft.done for draft in drafts) == len(summary.parts)
 
 
+def test_a_stop_while_the_text_is_read_leaves_nothing(chat: LoadedModel) -> None:
+    control = Control()
+    layers: list[int] = []
+
+    def _stop(*_: Any) -> None:
+        layers.append(1)
+        control.stop()
+
+    hook = chat.model.model.layers[0].register_forward_pre_hook(_stop)
+    try:
+        (summary,) = summarize_texts(chat, [LONG], JobContext(control=control), SummaryOptions(), ends_early=True)
+    finally:
+        hook.remove()
+    assert (summary.text, summary.complete, layers) == ("", False, [1])
+
+
 def test_a_cancel_ends_a_summary_within_200_ms(chat: LoadedModel) -> None:
     control = Control()
     cancelled: list[float] = []

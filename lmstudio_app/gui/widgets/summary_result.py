@@ -45,6 +45,7 @@ class SummaryResult(QFrame):
     def clear(self) -> None:
         """Nothing is there."""
         self._support = None
+        self._done: set[tuple[int, int]] = set()  # round and number of the parts that are read
         self.text.clear()
         self.text.set_sentences("", [])
         self.compression.clear()
@@ -74,15 +75,18 @@ class SummaryResult(QFrame):
             if draft.round:
                 self.stage.setText(self.tr("Summarising the summaries of the parts"))
             return
-        template = (
-            self.tr("Reading part {number} of {count}")
-            if draft.round == 0
-            else self.tr("Summarising summaries, part {number} of {count}")
-        )
-        self.stage.setText(template.format(number=number_text(draft.index + 1), count=number_text(draft.count)))
-        self.stage.show()
         if draft.round == 0:
             self._show_part(draft)
+        template = (
+            self.tr("Reading {count} parts, {done} done")
+            if draft.round == 0
+            else self.tr("Summarising their summaries in {count} parts, {done} done")
+        )
+        if draft.done:
+            self._done.add((draft.round, draft.index))
+        done = sum(place[0] == draft.round for place in self._done)
+        self.stage.setText(template.format(count=number_text(draft.count), done=number_text(done)))
+        self.stage.show()
 
     def end(self) -> None:
         """Nothing is written any more, whatever came of it."""
