@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import pad_features
 from lmstudio_app.data.columns import ColumnSpec
-from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.generation import DecodingOptions
 from lmstudio_app.models.provenance import read_provenance
 from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks.cross_entropy import cross_entropy, perplexity
-from lmstudio_app.tasks.outputs import Text
-from lmstudio_app.tasks.streaming import longest_text, read_ahead, row_text
 from lmstudio_app.tasks.task import IGNORED, Evaluation, Inputs, PredictOptions, Rows, Setup
-from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts, require_writer
+from lmstudio_app.tasks.writing import Prompt, decoder_limit, decoder_start, generate_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -186,39 +183,6 @@ def _parts(inputs: Inputs, vocabulary: int) -> Iterator[dict[str, torch.Tensor]]
     size = max(1, _LOGITS // (width * vocabulary))
     for start in range(0, rows, size):
         yield {name: tensor[start : start + size] for name, tensor in inputs.items()}
-
-
-def write_rows(
-    loaded: LoadedModel,
-    rows: Iterable[Mapping[str, Any]],
-    ctx: JobContext,
-    options: WriteOptions,
-    make_prompts: Callable[[Sequence[str], Sequence[Mapping[str, Any]], int], list[Prompt]],
-    *,
-    longest_ratio: float = 0.0,
-) -> Iterator[Text]:
-    """A text for each row's ``text``, in the rows' order.
-
-    ``make_prompts`` gets texts, their rows and the most tokens the model reads. A text of nothing but spaces gives an
-    empty one. Raises :class:`UserError` for a row without a text, and for a model that cannot write.
-    """
-    require_writer(loaded)
-    limit = longest_text(loaded)
-    is_cut = False
-    for window in read_ahead(rows, options.batch_size):
-        ctx.check()
-        texts = [row_text(row) for row in window]
-        full = [number for number, text in enumerate(texts) if text.strip()]
-        prompts = make_prompts([texts[number] for number in full], [window[number] for number in full], limit)
-        if not is_cut and any(len(prompt.input_ids) >= limit for prompt in prompts):
-            is_cut = True
-            ctx.warn("This model reads at most {limit} tokens; longer texts are cut there.", limit=limit)
-        outputs = generate_texts(
-            loaded, prompts, ctx, options, batch_size=options.batch_size, longest_ratio=longest_ratio
-        )
-        written = dict(zip(full, outputs, strict=True))
-        for number in range(len(window)):
-            yield Text(written.get(number, ""))
 
 
 def trained_options(loaded: LoadedModel) -> dict[str, Any]:

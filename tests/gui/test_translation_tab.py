@@ -280,3 +280,16 @@ def test_another_model_asks_for_another_translation(qtbot: Any, tab: Any, tmp_pa
     tab.body.pairs.sentence_chosen.emit(0)
     assert "Another model" in tab.body.card.blank.text()
     assert tab.body.languages.target.currentText() == "As the model has learned it"
+
+
+def test_every_control_has_a_name_and_says_what_it_does(tab: Any) -> None:
+    from PySide6.QtWidgets import QAbstractButton, QComboBox, QListWidget, QPlainTextEdit
+
+    from lmstudio_app.gui.widgets.elided_button import ElidedButton
+
+    for kind in (QAbstractButton, QComboBox, QListWidget, QPlainTextEdit):
+        for control in tab.body.findChildren(kind) + tab.languages.findChildren(kind):
+            if not control.isVisible() or isinstance(control, ElidedButton) or control.parent().inherits("QTabBar"):
+                continue
+            assert control.accessibleName(), control
+            assert control.toolTip() or control.accessibleDescription(), control.accessibleName()
