@@ -30,7 +30,7 @@ class ModelPicker(QWidget):
         self.combo = QuietCombo(
             title or self.tr("Model"), self.tr("Models on this computer that can do what this page is for"), self
         )
-        self.combo.setPlaceholderText(self.tr("No model"))
+        self.combo.setPlaceholderText(self.tr("Looking…"))
         self.combo.setMinimumContentsLength(30)
         label.setBuddy(self.combo)
         self.combo.activated.connect(lambda index: self.chosen.emit(self.combo.itemData(index)))
@@ -60,6 +60,7 @@ class ModelPicker(QWidget):
             self.combo.addItem(choice.title, choice.reference)
             self.combo.setItemData(self.combo.count() - 1, choice.detail, Qt.ItemDataRole.ToolTipRole)
         self.combo.setCurrentIndex(self.combo.findData(chosen))
+        self.combo.setPlaceholderText(self.tr("Choose a model") if choices else self.tr("No model"))
 
     def choose(self, reference: str) -> None:
         """Show this one as chosen; one that is not listed (a folder, say) is added."""
