@@ -14,6 +14,7 @@ from lmstudio_app.cli.console import console_context
 from lmstudio_app.cli.tables import write_table
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import format_bytes
+from lmstudio_app.models.begun import begun_weights
 from lmstudio_app.models.card import ModelCard, read_card
 from lmstudio_app.models.installed import InstalledModel, list_models
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
@@ -123,7 +124,8 @@ def _fetch(args: argparse.Namespace) -> int:
         if args.name == PACK and args.file is None:
             folders = fetch_pack(None, ctx)
         else:
-            folders = [fetch_model(FetchRequest(args.name, args.file, tuple(args.weights)), ctx)]
+            weights = tuple(args.weights) or begun_weights(args.name)
+            folders = [fetch_model(FetchRequest(args.name, args.file, weights), ctx)]
     if not args.json:
         sys.stdout.write("".join(f"{folder}\n" for folder in folders))
     return 0

@@ -103,11 +103,13 @@ class DownloadManager(QObject):
     # --- what can be done
 
     def add(self, reference: str, weights: Sequence[str] = (), title: str = "") -> Download:
-        """Bring a model here. One that is in the list already goes on, as it was begun."""
+        """Bring a model here. One that is in the list already goes on as it was begun, unless other ``weights`` are
+        asked for.
+        """
         known = self._downloads.get(reference)
         if known is not None and known.is_going_on:
             return known
-        if known is not None and (known.state == DONE or tuple(weights) != known.weights):
+        if known is not None and (known.state == DONE or (weights and tuple(weights) != known.weights)):
             self._remove(reference)
             known = None
         if known is None:

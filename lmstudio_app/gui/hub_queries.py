@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmstudio_app.gui.card_text import readable_card
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.card import read_config
 from lmstudio_app.models.credentials import hub_host
@@ -60,10 +61,13 @@ class Hits:
 
 @dataclass(frozen=True)
 class HubModel:
-    """One model in full. ``code``: the program files that it brings along, when it needs them."""
+    """One model in full. ``card`` is readable Markdown; ``code``: the program files that it brings along, when it
+    needs them.
+    """
 
     hit: Hit
     details: HubDetails
+    card: str
     choices: tuple[WeightChoice, ...]
     code: tuple[HubFile, ...]
 
@@ -96,7 +100,8 @@ def describe_hub_model(repo_id: str, ctx: JobContext) -> HubModel:
     hit = _hit(details.result, this_machine())
     code = tuple(file for file in details.files if "/" not in file.path and file.path.endswith(".py"))
     needs_code = "custom_code" in details.tags
-    return HubModel(hit, details, tuple(weight_choices(details.files)), code if needs_code else ())
+    choices = tuple(weight_choices(details.files))
+    return HubModel(hit, details, readable_card(details.card), choices, code if needs_code else ())
 
 
 @dataclass(frozen=True)

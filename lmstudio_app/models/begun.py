@@ -51,6 +51,11 @@ def list_begun() -> list[BegunDownload]:
     return [_begun(folder, names.get(folder.name, "")) for folder in sorted(folders)]
 
 
+def begun_weights(reference: str) -> tuple[str, ...]:
+    """The weights that were asked for when a download of ``reference`` was begun; empty where the usual ones were."""
+    return next((begun.weights for begun in list_begun() if begun.reference == reference), ())
+
+
 def _begun(folder: Path, catalog_name: str) -> BegunDownload:
     known = _note(folder)
     reference = catalog_name or str(known.get("repo_id") or folder.name.replace("--", "/", 1))

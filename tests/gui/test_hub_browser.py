@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from PySide6.QtGui import QDesktopServices
 from pytestqt.qtbot import QtBot
 
 from lmstudio_app.gui import hub_texts
+from lmstudio_app.gui.card_text import readable_card
 from lmstudio_app.gui.hub_queries import Hit
 from lmstudio_app.gui.tabs.model import ModelTab
-from lmstudio_app.gui.widgets.hub_card import readable_card
 from lmstudio_app.gui.widgets.hub_page import HubPage
 from lmstudio_app.models.hub_search import HubResult, Machine
 from lmstudio_app.models.hub_weights import WeightChoice
@@ -204,8 +205,8 @@ def test_a_network_that_the_environment_forbids(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     search(qtbot, page)
-    qtbot.waitUntil(lambda: "HF_HUB_OFFLINE" in page.empty.text.text())
-    assert page.empty.title.text() == "The network is switched off"
+    qtbot.waitUntil(lambda: page.empty.title.text() == "The network is switched off")
+    assert "The variable HF_HUB_OFFLINE forbids it" in page.empty.text.text()
     assert not page.empty.buttons
     assert hub.requests == []
 
@@ -281,6 +282,15 @@ def test_a_card_fetches_nothing(qtbot: QtBot, page: HubPage, hub: HubServer) -> 
 )
 def test_cards_lose_their_html_and_pictures(text: str, shown: str) -> None:
     assert readable_card(text) == shown
+
+
+@pytest.mark.parametrize(
+    "piece", ["<a ", "<a href='http://x", "<!-- ", "[![a", "![a](", "`", "<script", "```\n", "~~~a\n", "<b ", "\\\\["]
+)
+def test_no_card_takes_long(piece: str) -> None:
+    start = time.process_time()
+    assert len(readable_card(piece * 300_000)) <= 60_000
+    assert time.process_time() - start < 1.0
 
 
 def test_one_of_several_quantisations_is_chosen(qtbot: QtBot, page: HubPage, services: Any) -> None:

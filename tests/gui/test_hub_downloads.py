@@ -254,6 +254,22 @@ def test_what_a_window_has_begun_can_be_discarded(
     assert manager.downloads == []
 
 
+def test_one_goes_on_with_the_weights_it_was_begun_with(
+    qtbot: QtBot, manager: DownloadManager, hub: HubServer, tiny: bytes, until: Any
+) -> None:
+    hub.repositories[REF].files["other.bin"] = b"x" * 20_000
+    hub.corrupt = True
+    manager.add(REF, ["other.bin"])
+    until(FAILED)
+    manager.add(REF)
+    until(FAILED)
+    assert manager.find(REF).weights == ("other.bin",)
+    hub.corrupt = False
+    manager.add(REF, ["model.safetensors"])
+    until(DONE)
+    assert weights() == tiny
+
+
 def test_closing_keeps_what_came(qtbot: QtBot, manager: DownloadManager, tiny: bytes, stalled: threading.Event) -> None:
     manager.add(REF)
     qtbot.waitUntil(lambda: part().is_file() and part().stat().st_size > 10_000, timeout=20_000)

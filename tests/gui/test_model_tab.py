@@ -45,7 +45,9 @@ def load(qtbot: QtBot, tab: ModelTab) -> LoadedModel:
 
 
 def states(tab: ModelTab) -> dict[str, str]:
-    return {row.reference: row.state for row in tab.chooser.list.rows if row.reference}
+    """Of all models but the starter models that are trained with this application."""
+    rows = {row.reference: row.state for row in tab.chooser.list.rows if row.reference}
+    return {ref: state for ref, state in rows.items() if ref in (STARTER, CHAT) or not ref.startswith("starter:")}
 
 
 def test_a_newcomer_is_invited_to_download_the_starter(tab: ModelTab) -> None:

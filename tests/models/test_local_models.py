@@ -10,6 +10,7 @@ import pytest
 
 from lmstudio_app.cli import main
 from lmstudio_app.errors import UserError
+from lmstudio_app.models.begun import begun_weights
 from lmstudio_app.models.conversion import conversions_folder
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.models.local_models import DeleteRequest, delete_local, list_local
@@ -64,6 +65,8 @@ def test_a_begun_download_knows_what_it_is_to_become(
     (item,) = list_local()
     assert (item.kind, item.reference, item.weights) == ("download", "tests/tiny", ("other.safetensors",))
     assert 0 < item.size < item.total == sum(map(len, repository.files.values()))
+    assert begun_weights("tests/tiny") == ("other.safetensors",)
+    assert begun_weights("tests/other") == ()
     (item.folder / "download.json").write_text("{")
     (item,) = list_local()
     assert (item.reference, item.weights, item.total) == ("tests/tiny", (), 0)

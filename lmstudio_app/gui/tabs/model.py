@@ -82,7 +82,8 @@ class ModelTab(QWidget):
         chooser.list.activated_reference.connect(lambda reference: self.load())
         chooser.list.removed.connect(self._on_removed)
         chooser.hub_id_entered.connect(self._on_hub_id)
-        chooser.folder_requested.connect(self._on_folder_requested)
+        chooser.folder_requested.connect(lambda: self._open_dialog(is_file=False))
+        chooser.file_requested.connect(lambda: self._open_dialog(is_file=True))
         chooser.load_requested.connect(self.load)
         chooser.cancel_requested.connect(self.cancel)
         chooser.device_changed.connect(lambda name: self._settings.set("model.device", name))
@@ -230,12 +231,16 @@ class ModelTab(QWidget):
         self.chooser.hub_edit.clear()
         self.open_reference(text)
 
-    def _on_folder_requested(self) -> None:
+    def _open_dialog(self, *, is_file: bool) -> None:
         start = self._settings.get("model.folder", "")
-        folder = QFileDialog.getExistingDirectory(self, self.tr("Open a model folder"), start)
-        if folder:
-            self._settings.set("model.folder", str(Path(folder).parent))
-            self.open_reference(folder)
+        if is_file:
+            title, kinds = self.tr("Open a GGUF file"), self.tr("GGUF files (*.gguf)")
+            chosen = QFileDialog.getOpenFileName(self, title, start, kinds)[0]
+        else:
+            chosen = QFileDialog.getExistingDirectory(self, self.tr("Open a model folder"), start)
+        if chosen:
+            self._settings.set("model.folder", str(Path(chosen).parent))
+            self.open_reference(chosen)
 
     # --- what is shown of the selected model
 

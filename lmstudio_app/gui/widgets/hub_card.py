@@ -8,37 +8,8 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QTextCursor
 from PySide6.QtWidgets import QTextBrowser, QWidget
 
+from lmstudio_app.gui.card_text import LONGEST
 from lmstudio_app.gui.markdown import show_markdown
-
-LONGEST = 60_000  # characters that are shown; the hub's page has the rest
-_CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)[^\n]*$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
-_HIDDEN = re.compile(r"<(script|style)\b.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-_LINK = re.compile(r"""<a\s[^>]*?href\s*=\s*["']?(https?://[^"'\s>]+)[^>]*>(.*?)</a\s*>""", re.DOTALL | re.IGNORECASE)
-_BREAK = re.compile(r"<(br|/p|/div|/li|/tr|/h[1-6])\s*/?>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>\n]*>")
-_PICTURE_LINK = re.compile(r"\[!\[[^\]]*\]\([^)]*\)\]\([^)]*\)")
-_PICTURE = re.compile(r"!\[([^\]]*)\]\([^)]*\)")
-_AUTOLINK = re.compile(r"<https?://[^\s>]+>")
-
-
-def readable_card(text: str) -> str:
-    """The Markdown without HTML and pictures: links and words of them stay, badges go."""
-    parts = _CODE.split(text)
-    for number in range(0, len(parts), 2):  # every second one is code
-        part = _HIDDEN.sub("", _COMMENT.sub("", parts[number]))
-        part = _PICTURE_LINK.sub("", part)
-        part = _PICTURE.sub(lambda match: f"*{match[1]}*" if match[1].strip() else "", part)
-        part = _LINK.sub(lambda match: _plain_link(match[2], match[1]), part)
-        part = _BREAK.sub("\n\n", part)
-        parts[number] = _TAG.sub(lambda match: match[0] if _AUTOLINK.fullmatch(match[0]) else "", part)
-    return re.sub(r"\n{3,}", "\n\n", "".join(parts)).strip()
-
-
-def _plain_link(words: str, address: str) -> str:
-    """A link of HTML as one of Markdown; one around a picture alone goes."""
-    inside = " ".join(_TAG.sub("", words).split())
-    return f"[{inside}]({address})" if inside else ""
 
 
 def _slug(heading: str) -> str:
@@ -64,8 +35,8 @@ class HubCard(QTextBrowser):
         return None
 
     def set_card(self, text: str, missing: str = "") -> None:
-        """Show a card, or why there is none."""
-        self._text = readable_card(text)
+        """Show a card that :func:`readable_card` has made readable, or why there is none."""
+        self._text = text
         shown = self._text
         if len(shown) > LONGEST:
             cut = self.tr("*The card goes on on the model's page.*")

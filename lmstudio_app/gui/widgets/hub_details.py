@@ -164,7 +164,7 @@ class HubDetailsView(QWidget):
         self.problem.set_text(self._problem_text(model))
         is_withheld = any(file.path == "README.md" for file in model.details.files)
         self.card.set_card(
-            model.details.card, self.tr("The hub shows its card only to those who have access.") if is_withheld else ""
+            model.card, self.tr("The hub shows its card only to those who have access.") if is_withheld else ""
         )
         self._stack.setCurrentWidget(self.page)
         self._update_action()

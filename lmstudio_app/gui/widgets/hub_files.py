@@ -21,9 +21,12 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui import hub_texts, theme
 from lmstudio_app.gui.hub_queries import HubModel
+from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.scaled_label import Hint
 from lmstudio_app.models.hub import HubFile, choose_files
+
+_LISTED = 300  # files; some repositories have thousands
 
 
 class HubFiles(QWidget):
@@ -122,7 +125,8 @@ class HubFiles(QWidget):
     def _fill(self, files: Sequence[HubFile]) -> None:
         fetched = {file.path for file in self.fetched}
         self.tree.clear()
-        for file in sorted(files, key=lambda file: (file.path not in fetched, "/" in file.path, -file.size)):
+        ordered = sorted(files, key=lambda file: (file.path not in fetched, "/" in file.path, -file.size))
+        for file in ordered[:_LISTED]:
             is_fetched = file.path in fetched
             item = QTreeWidgetItem([file.path, format_bytes(file.size), self.tr("yes") if is_fetched else "–"])
             item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -132,3 +136,6 @@ class HubFiles(QWidget):
                 for column in range(3):
                     item.setForeground(column, muted)
             self.tree.addTopLevelItem(item)
+        if len(ordered) > _LISTED:
+            rest = self.tr("and {count} other files").format(count=number_text(len(ordered) - _LISTED))
+            self.tree.addTopLevelItem(QTreeWidgetItem([rest, "", "–"]))

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLineEdit,
+    QMenu,
     QProgressBar,
     QPushButton,
     QVBoxLayout,
@@ -33,6 +34,7 @@ class ModelChooser(QWidget):
 
     hub_id_entered = Signal(str)
     folder_requested = Signal()
+    file_requested = Signal()
     load_requested = Signal()
     cancel_requested = Signal()
     device_changed = Signal(str)
@@ -45,12 +47,18 @@ class ModelChooser(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))
         heading = Heading(self.tr("Choose a model"), self)
-        self.folder_button = QPushButton(self.tr("Open folder…"), self)
+        self.folder_button = QPushButton(self.tr("Open…"), self)
         self._explain(
             self.folder_button,
-            self.tr("Add a folder with config.json, model.safetensors and a tokenizer. You can also drop it here."),
+            self.tr(
+                "Add a folder with config.json, model.safetensors and a tokenizer, one with adapters, or a GGUF file. "
+                "You can also drop it here."
+            ),
         )
-        self.folder_button.clicked.connect(self.folder_requested)
+        menu = QMenu(self.folder_button)
+        menu.addAction(self.tr("A model's folder…")).triggered.connect(lambda: self.folder_requested.emit())
+        menu.addAction(self.tr("A GGUF file…")).triggered.connect(lambda: self.file_requested.emit())
+        self.folder_button.setMenu(menu)
         top = QHBoxLayout()
         top.addWidget(heading, 1)
         top.addWidget(self.folder_button)
