@@ -225,9 +225,7 @@ class FilesPanel(QWidget):
         problems = sum(1 for file in contents.files if not file.passages)
         parts = [contents.encoder and self.tr("Compared by {encoder}.").format(encoder=contents.encoder)]
         if problems:
-            text = (
-                self.tr("One file could not be read.") if problems == 1 else self.tr("{count} files could not be read.")
-            )
+            one, several = self.tr("One file could not be read."), self.tr("{count} files could not be read.")
             parts.append((one if problems == 1 else several).format(count=number_text(problems)))
         if not contents.sources and self._can_change and not self._is_building:
             parts = [self.tr("Add files, or drop them here: text, Markdown, web pages, PDF, Word, CSV.")]
