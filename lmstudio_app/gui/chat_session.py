@@ -9,10 +9,10 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Signal
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.gui.asker import Asker
+from lmstudio_app.gui.chat_counting import TokenCounter
 from lmstudio_app.gui.chat_queries import (
     BeginReply,
     ChatStore,
@@ -37,18 +37,14 @@ from lmstudio_app.gui.chat_queries import (
     say,
     show_hidden,
 )
-from lmstudio_app.gui.chat_replies import CountRequest, count_tokens
+from lmstudio_app.gui.chat_storing import StoreJobs
 from lmstudio_app.gui.chat_writing import Ended, ReplyWriting
-from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts, model_title
 from lmstudio_app.gui.widgets.chat_turn import WRITING, Turn
-from lmstudio_app.jobs import Job
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
-
-_COUNT_PAUSE = 250  # milliseconds of no typing after which tokens are counted
 
 
 class ChatSession(QObject):
@@ -60,7 +56,6 @@ class ChatSession(QObject):
     kept = Signal()  # something was said: the list of conversations is another one
     busy_changed = Signal(bool)
     stopping = Signal()
-    counted = Signal(object)  # TokenCounts
     failed = Signal(object, object)  # UserError, Callable
     mended = Signal()  # the store works
     noticed = Signal(str)  # a sentence about the last reply
@@ -87,19 +82,17 @@ class ChatSession(QObject):
         self._chat: Opened | None = None
         self._path: list[Said] = []
         self._hidden: Hidden | None = None
+        self._was_busy = False
         self._dropped = 0  # messages that the model no longer sees
         self._problem: dict[Any, str] = {}
-        self._storing: list[JobHandle] = []
+        self._jobs = StoreJobs(services, self)
+        self._jobs.busy_changed.connect(self._tell_busy)
+        self._jobs.failed.connect(self.failed)
+        self._jobs.mended.connect(self.mended)
         self._writing = ReplyWriting(services, store, self)
         self._writing.grew.connect(self._on_grown)
         self._writing.ended.connect(self._on_ended)
-        self._counter = Asker(services.answer_runner, self)
-        self._counter.succeeded.connect(self.counted)
-        self._counting = QTimer(self)
-        self._counting.setSingleShot(True)
-        self._counting.setInterval(_COUNT_PAUSE)
-        self._counting.timeout.connect(self._count)
-        self._draft = ""
+        self.counter = TokenCounter(services, self._writing.holder, self.messages, self)
 
     # --- what others use
 
@@ -115,7 +108,7 @@ class ChatSession(QObject):
 
     @property
     def busy(self) -> bool:
-        return self._writing.busy or bool(self._storing)
+        return self._writing.busy or self._jobs.busy
 
     @property
     def is_writing(self) -> bool:
@@ -127,10 +120,9 @@ class ChatSession(QObject):
             return
         self._writing.end()
         self._loaded = loaded
+        self.counter.set_model(loaded)
         if loaded is None:
             self._writing.holder.close()
-        else:
-            self.count("")
 
     def new(self) -> None:
         """A conversation in which nothing was said; it is kept once something is."""
@@ -138,13 +130,13 @@ class ChatSession(QObject):
         self._chat, self._path, self._dropped = None, [], 0
         self.opened.emit(None)
         self._show()
-        self.count(self._draft)
+        self.counter.count()
 
     def open(self, chat: Any, message: Any = None) -> None:
         """Show a conversation that was kept."""
         self._end_reply()
         request = OpenChat(self._kept_in, chat, message, self._with_pieces)
-        self._store(open_chat, request, self._on_opened, lambda: self.open(chat, message))
+        self._jobs.run(open_chat, request, self._on_opened, lambda: self.open(chat, message))
 
     def send(self, text: str) -> bool:
         """Say this at the end of the conversation, and have a reply written. False: there is no one to hear it now."""
@@ -154,7 +146,7 @@ class ChatSession(QObject):
         if options is None:
             return False
         last = self._path[-1].key if self._path else None
-        self._store(say, self._say(last, text, options), self._on_said, lambda: self.send(text))
+        self._jobs.run(say, self._say(last, text, options), self._on_said, lambda: self.send(text))
         return True
 
     def edit(self, key: Any, text: str) -> None:
@@ -164,7 +156,7 @@ class ChatSession(QObject):
         if index is None or self.busy or self._loaded is None or self._chat is None or options is None:
             return
         before = self._path[index - 1].key if index else None
-        self._store(say, self._say(before, text, options), self._on_said, lambda: self.edit(key, text))
+        self._jobs.run(say, self._say(before, text, options), self._on_said, lambda: self.edit(key, text))
 
     def _say(self, after: int | None, text: str, options: Any) -> Say:
         chat = self._chat.key if self._chat is not None else None
@@ -183,7 +175,15 @@ class ChatSession(QObject):
         if index is None or self.busy or self._loaded is None:
             return
         from lmstudio_app.chat.engine import Piece
+        from lmstudio_app.chat.token_text import BROKEN
 
+        if BROKEN in token or token in self._loaded.tokenizer.all_special_tokens:
+            self.noticed.emit(
+                self.tr(
+                    "This token is no text: it ends or divides turns, or is a part of a character. Take another one."
+                )
+            )
+            return
         reply = self._path[index]
         pieces = list(reply.pieces[:number])
         candidates = reply.pieces[number].candidates
@@ -210,7 +210,7 @@ class ChatSession(QObject):
         """Show another version of a message, and what followed it."""
         if not self.busy:
             request = ChooseBranch(self._kept_in, key, number)
-            self._store(choose_branch, request, self._on_changed, lambda: self.choose_branch(key, number))
+            self._jobs.run(choose_branch, request, self._on_changed, lambda: self.choose_branch(key, number))
 
     def delete_message(self, key: Any) -> None:
         """Show the conversation without a message and what follows it.
@@ -226,16 +226,16 @@ class ChatSession(QObject):
             self._on_changed(hidden.opened)
             self.message_deleted.emit()
 
-        self._store(hide_message, OneMessage(self._kept_in, key), _on_hidden, lambda: self.delete_message(key))
+        self._jobs.run(hide_message, OneMessage(self._kept_in, key), _on_hidden, lambda: self.delete_message(key))
 
     def restore_message(self) -> None:
         hidden, self._hidden = self._hidden, None
         if hidden is not None and hidden.leaf is not None:
             request = OneMessage(self._kept_in, hidden.leaf)
-            self._store(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
+            self._store_hidden(request)
 
     def _store_hidden(self, request: OneMessage) -> None:
-        self._store(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
+        self._jobs.run(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
 
     def forget_deleted(self) -> None:
         """A deleted message does not come back any more."""
@@ -268,44 +268,15 @@ class ChatSession(QObject):
             )
             handle = self._services.query_runner.start(keep_settings, request, quiet=True)
             handle.failed.connect(lambda error: self.failed.emit(error, self.keep_settings))
-        self.count(self._draft)
-
-    def count(self, draft: str) -> None:
-        """Count the tokens a moment later, while nothing is written."""
-        self._draft = draft
-        self._counting.start()
+        self.counter.count()
 
     def shutdown(self) -> None:
         """A reply that is being written is kept as it is; there is no event loop any more to wait for that."""
-        self._counting.stop()
-        self._counter.drop()
+        self.counter.shutdown()
         self._writing.shutdown()
         self._kept_in.close()
 
     # --- the store
-
-    def _store(self, job: Job, request: Any, done: Callable[[Any], object], again: Callable[[], object]) -> None:
-        handle = self._services.query_runner.start(job, request, quiet=True)
-        was_busy = self.busy
-        self._storing.append(handle)
-        if not was_busy:
-            self.busy_changed.emit(True)
-
-        def _on_finished() -> None:
-            if handle in self._storing:
-                self._storing.remove(handle)
-            if not self.busy:
-                self.busy_changed.emit(False)
-
-        def _on_succeeded(result: Any) -> None:
-            if handle in self._storing:
-                self._storing.remove(handle)
-                self.mended.emit()
-                done(result)
-
-        handle.succeeded.connect(_on_succeeded)
-        handle.failed.connect(lambda error: self.failed.emit(error, again))
-        handle.finished.connect(_on_finished)
 
     def _on_opened(self, opened: Opened) -> None:
         self._take(opened)
@@ -314,12 +285,12 @@ class ChatSession(QObject):
         self._show()
         if opened.reached is not None:
             self.reached.emit(opened.reached)
-        self.count(self._draft)
+        self.counter.count()
 
     def _on_changed(self, opened: Opened) -> None:
         self._take(opened)
         self._show(follow=False)
-        self.count(self._draft)
+        self.counter.count()
 
     def _on_removed(self, opened: Opened) -> None:
         """There may be fewer versions of what is shown."""
@@ -363,7 +334,7 @@ class ChatSession(QObject):
             self._start(self._path[-1], text, pieces, (0, 0.0))
 
         request = BeginReply(self._kept_in, reply.key, self._title_of_model())
-        self._store(begin_reply, request, _on_begun, lambda: self._branch(reply, text, pieces))
+        self._jobs.run(begin_reply, request, _on_begun, lambda: self._branch(reply, text, pieces))
 
     def _start(self, reply: Said, text: str, pieces: list[Any], before: tuple[int, float]) -> None:
         """Have ``reply`` written from ``text`` on, behind what was said before it."""
@@ -375,13 +346,11 @@ class ChatSession(QObject):
         messages = [{"role": said.role, "content": said.text} for said in self._path[:index] if said.text]
         # another version of a reply is drawn by other numbers; at temperature 0 there are none
         options = dataclasses.replace(options, seed=options.seed + reply.branch[0] - 1)
-        was_busy = self.busy
-        self._counter.drop()
+        self.counter.pause()
         self._problem.pop(reply.key, None)
         self._writing.begin(reply.key, self._loaded, messages, options, text, pieces, before)
         self._show()
-        if not was_busy:
-            self.busy_changed.emit(True)
+        self._tell_busy()
 
     def _on_grown(self) -> None:
         index = self._index(self._writing.key)
@@ -410,9 +379,8 @@ class ChatSession(QObject):
         self._show(follow=False)
         self.wrote.emit(list(ended.pieces))
         self.noticed.emit(self._remark(reply, ended))
-        if not self.busy:
-            self.busy_changed.emit(False)
-        self.count(self._draft)
+        self._tell_busy()
+        self.counter.count()
 
     def _remark(self, reply: Said, ended: Ended) -> str:
         """Why there is nothing new in another version."""
@@ -426,10 +394,9 @@ class ChatSession(QObject):
 
     def _end_reply(self) -> None:
         """Keep what is there of the reply, and hear no more of it."""
-        self._storing.clear()
+        self._jobs.forget()
         self._writing.end()
-        self._storing.clear()
-        self.busy_changed.emit(False)
+        self._jobs.forget()
 
     def _keep(self, request: KeepReply) -> None:
         handle = self._services.query_runner.start(keep_reply, request, quiet=True)
@@ -444,17 +411,8 @@ class ChatSession(QObject):
 
     def _turn(self, said: Said, index: int) -> Turn:
         turn = Turn(
-            key=said.key,
-            role=said.role,
-            text=said.text,
-            state=said.state,
-            model=said.model,
-            branch=said.branch,
-            tokens=said.tokens,
-            seconds=said.seconds,
-            first=said.first,
+            **{item.name: getattr(said, item.name) for item in dataclasses.fields(said)},
             problem=self._problem.get(said.key, self.tr("This reply was not written.")),
-            pieces=said.pieces,
             left_out=index < self._dropped,
         )
         if self._writing.busy and said.key == self._writing.key:
@@ -466,6 +424,11 @@ class ChatSession(QObject):
                 model=self._title_of_model(),
             )
         return turn
+
+    def _tell_busy(self) -> None:
+        if self.busy != self._was_busy:
+            self._was_busy = self.busy
+            self.busy_changed.emit(self._was_busy)
 
     def _index(self, key: Any) -> int | None:
         return next((index for index, said in enumerate(self._path) if said.key == key), None)
@@ -487,9 +450,3 @@ class ChatSession(QObject):
         system = options.system if options is not None else ""
         said = [{"role": said.role, "content": said.text} for said in self._path if said.text]
         return [{"role": "system", "content": system}, *said] if system else said
-
-    def _count(self) -> None:
-        if self._loaded is not None and not self.is_writing:
-            self._counter.ask(
-                count_tokens, CountRequest(self._writing.holder, self._loaded, self.messages(), self._draft.strip())
-            )

@@ -42,7 +42,6 @@ _SAFE_LINKS = ("http", "https", "mailto")
 class ChatTab(QWidget):
     step_requested = Signal(str)  # name of the page to go to
     starter_requested = Signal()
-    inspect_requested = Signal(str)  # a text for the Attention page
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -142,7 +141,9 @@ class ChatTab(QWidget):
         session.kept.connect(self.library.refresh)
         session.busy_changed.connect(lambda _: pane.input.set_busy(session.busy))
         session.stopping.connect(lambda: pane.input.set_busy(True, stopping=True))
-        session.counted.connect(lambda counts: pane.input.context.set_counts(counts.said, counts.draft, counts.limit))
+        session.counter.counted.connect(
+            lambda counts: pane.input.context.set_counts(counts.said, counts.draft, counts.limit)
+        )
         session.failed.connect(self._on_problem)
         session.mended.connect(self._on_mended)
         session.noticed.connect(lambda text: text and pane.show_problem(text))
@@ -154,7 +155,7 @@ class ChatTab(QWidget):
         pane.input.submitted.connect(self._on_send)
         pane.input.stop_requested.connect(session.stop)
         pane.input.recall_requested.connect(self._on_recall)
-        pane.input.changed.connect(lambda: session.count(pane.input.text))
+        pane.input.changed.connect(lambda: session.counter.set_draft(pane.input.text))
         pane.sample_chosen.connect(self._on_send)
         pane.retry_requested.connect(self._on_retry)
         pane.copy_requested.connect(self._on_copy)
