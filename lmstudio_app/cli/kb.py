@@ -67,6 +67,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help=f'a chat model, which writes an answer (default: {STARTERS[1]} when it is on disk); "{_NONE}": nobody',
     )  # fmt: skip
     ask.add_argument("--top", type=int, default=5, metavar="N", help="passages (default: 5)")
+    ask.add_argument(
+        "--read", type=int, default=2, metavar="N", help="passages that a chat model writes from (default: 2)"
+    )
     ask.add_argument("--max-new-tokens", type=int, default=128, metavar="N", help="of a chat model (default: 128)")
     ask.add_argument(
         "--min-probability",
@@ -133,7 +136,9 @@ def _ask(args: argparse.Namespace) -> int:
 
     if not args.question.strip():
         raise UserError("The question is empty.", "Write one, in quotation marks.")
-    options = AskOptions(args.top, args.min_probability, max_new_tokens=args.max_new_tokens)
+    options = AskOptions(
+        top=args.top, read=args.read, min_probability=args.min_probability, max_new_tokens=args.max_new_tokens
+    )
     references = [
         _chosen(given, starter) for given, starter in zip((args.model, args.chat_model), STARTERS, strict=True)
     ]

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.knowledge.answers import KnowledgeAnswer
+from lmstudio_app.knowledge.answers import KnowledgeAnswer, Source
 from lmstudio_app.knowledge.marking import best_probability, choose_sentences, mark_spans, no_answer
 from lmstudio_app.knowledge.search import KnowledgeBase
 from lmstudio_app.knowledge.writing import write_answers, written_answer
@@ -27,6 +27,14 @@ class AskOptions:
     """How questions are answered."""
 
     top: int = option(5, "Passages", "Passages that an answer may be from.", basic=True, minimum=1, maximum=50)
+    read: int = option(
+        2,
+        "Passages to write from",
+        "So many of the best passages a chat model reads; small models answer better from few.",
+        basic=True,
+        minimum=1,
+        maximum=50,
+    )
     min_probability: float = option(
         0.4,
         "Not in here below",
@@ -94,10 +102,16 @@ def answer_rows(
             answers = {index: made for index, made in answers.items() if made.score >= options.min_score}
         if chat is not None:
             answered = list(answers)
-            written = write_answers(
-                chat, [(questions[index], answers[index].sources) for index in answered], ctx, options.max_new_tokens
-            )
+            sources = [(questions[index], worth_reading(answers[index], options)) for index in answered]
+            written = write_answers(chat, sources, ctx, options.max_new_tokens)
             for index, text in zip(answered, written, strict=True):
                 answers[index] = written_answer(text, questions[index], found[index], answers[index])
         for index, question in enumerate(questions):
             yield answers.get(index) or no_answer(question, found[index])
+
+
+def worth_reading(marked: KnowledgeAnswer, options: AskOptions) -> tuple[Source, ...]:
+    """The sources that a chat model is given: the one that the answer stands in, and others that may hold it."""
+    first, *rest = marked.sources
+    others = [source for source in rest if source.probability >= options.min_probability]
+    return (first, *others)[: options.read]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, TextChunk
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.knowledge.answering import AskOptions
+from lmstudio_app.knowledge.answering import AskOptions, worth_reading
 from lmstudio_app.knowledge.answers import KnowledgeAnswer, Source
 from lmstudio_app.knowledge.citations import cite
 from lmstudio_app.knowledge.marking import best_probability, choose_sentences, mark_spans, no_answer, sources_of
@@ -101,7 +101,7 @@ def ask(
     if chat is not None:
         ctx.status("{name} writes an answer", name=chat.reference)
         text = ""
-        for piece in stream_answer(chat, question, marked.sources, ctx, options.max_new_tokens):
+        for piece in stream_answer(chat, question, worth_reading(marked, options), ctx, options.max_new_tokens):
             text += piece
             ctx.emit(TextChunk(text=piece))
         writing, tokens = chat.report.seconds, chat.report.new_tokens

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -22,14 +23,26 @@ _SYSTEM = (
     "Answer the question in one or two sentences, from the passages alone. "
     f'If they do not hold the answer, reply: "{NOT_FOUND}".'
 )
+_SIGNS = re.compile(r"^\s*(?:#{1,6}|>|[-*•])\s+")
+_STOP = ("\n\n",)  # two sentences have no empty line between them; what comes behind one is made up
 _TEMPLATE_TOKENS = 32  # that a chat template puts around the messages, at most
 
 
 def chat_messages(question: str, passages: Sequence[FoundPassage | Source]) -> list[dict[str, str]]:
-    """What a chat model is asked: the passages with their headings, and the question behind them."""
-    parts = [f"[{number}] {item.heading}\n{item.text}".strip() for number, item in enumerate(passages, 1)]
-    text = "\n\n".join(["Passages:", *parts, f"Question: {question}"])
-    return [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": text}]
+    """What a chat model is asked: the passages as plain text, and the question behind them.
+
+    Without numbers and headings: models of 100 million parameters take these for what they are to write.
+    """
+    parts = ["\n".join(plain_lines(item.text)) for item in passages]
+    return [
+        {"role": "system", "content": _SYSTEM},
+        {"role": "user", "content": "\n\n".join([*parts, f"Question: {question}"])},
+    ]
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines of a passage that hold something, without the signs of Markdown that they begin with."""
+    return [line for line in (_SIGNS.sub("", line).strip() for line in text.splitlines()) if line]
 
 
 def fit_passages(
@@ -49,7 +62,7 @@ def stream_answer(
     limit = chat.context_length
     kept = fit_passages(question, passages, max(limit - max_new_tokens, limit // 2), chat.count_tokens)
     options = ReplyOptions(max_new_tokens=max_new_tokens)
-    for piece in chat.reply(chat_messages(question, kept), options, ctx, candidates=0):
+    for piece in chat.reply(chat_messages(question, kept), options, ctx, stop=_STOP, candidates=0):
         yield piece.text
 
 

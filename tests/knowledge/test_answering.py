@@ -9,13 +9,13 @@ import pytest
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.knowledge.answering import AskOptions, answer, answer_rows
-from lmstudio_app.knowledge.answers import NOT_FOUND
+from lmstudio_app.knowledge.answering import AskOptions, answer, answer_rows, worth_reading
+from lmstudio_app.knowledge.answers import NOT_FOUND, KnowledgeAnswer, Source
 from lmstudio_app.knowledge.building import BuildRequest, build_knowledge_base
 from lmstudio_app.knowledge.encoder import Encoder
 from lmstudio_app.knowledge.marking import probability
 from lmstudio_app.knowledge.search import KnowledgeBase
-from lmstudio_app.knowledge.writing import chat_messages, fit_passages
+from lmstudio_app.knowledge.writing import chat_messages, fit_passages, plain_lines
 from lmstudio_app.models.loading import LoadedModel
 
 ALWAYS = AskOptions(top=3, min_probability=0.0, max_new_tokens=8)
@@ -118,8 +118,17 @@ def test_a_chat_model_is_given_as_many_passages_as_it_can_read(base: KnowledgeBa
     assert kept == found[: len(kept)]
     system, user = chat_messages("Why?", kept)
     assert NOT_FOUND in system["content"]
-    assert kept[0].text in user["content"]
+    assert "\n".join(plain_lines(kept[0].text)) in user["content"]
+    assert plain_lines("## Bread\n\n> It is *baked*.\n- from flour") == ["Bread", "It is *baked*.", "from flour"]
     assert user["content"].endswith("Question: Why?")
+
+
+def test_a_chat_model_reads_few_passages_and_only_likely_ones() -> None:
+    sources = tuple(Source(f"{n}.txt", 0, 5, "words", probability=p) for n, p in enumerate((0.3, 0.9, 0.1, 0.8, 0.7)))
+    marked = KnowledgeAnswer("words", 0.9, sources, "extracted")
+    files = [source.file for source in worth_reading(marked, AskOptions(read=3, min_probability=0.4))]
+    assert files == ["0.txt", "1.txt", "3.txt"]
+    assert len(worth_reading(marked, AskOptions(read=1))) == 1
 
 
 def test_models_of_another_kind_are_refused(base: KnowledgeBase, reader: LoadedModel, chat: LoadedModel) -> None:

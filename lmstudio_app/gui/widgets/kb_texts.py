@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +11,12 @@ from PySide6.QtCore import QCoreApplication
 
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.knowledge.documents import HEADING_SEPARATOR
+from lmstudio_app.knowledge.writing import plain_lines
 
 if TYPE_CHECKING:
     from lmstudio_app.knowledge.answers import KnowledgeAnswer, Source
     from lmstudio_app.knowledge.asking import BothAnswers
 
-_SIGNS = re.compile(r"^\s*(?:#{1,6}|>|[-*•])\s+")
 translate = QCoreApplication.translate
 
 
@@ -65,8 +64,7 @@ def score_explanation() -> str:
 def preview_text(source: Source, length: int) -> str:
     """How a passage begins, in one line, without the signs of Markdown and without its heading."""
     heading = source.heading.rpartition(HEADING_SEPARATOR)[2]
-    lines = [_SIGNS.sub("", line) for line in source.text.splitlines()]
-    text = " ".join(" ".join(line for line in lines if line.strip() and line.strip() != heading).split())
+    text = " ".join(" ".join(line for line in plain_lines(source.text) if line != heading).split())
     text = text or " ".join(source.text.split())
     return text if len(text) <= length else f"{text[:length].rstrip()}…"
 
