@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmstudio_app.events import Event
+from lmstudio_app.gui.chat_replies import EngineHolder
 from lmstudio_app.gui.try_queries import Study, study_model
 from lmstudio_app.jobs import JobContext
 
@@ -80,9 +82,12 @@ class TextLooker:
 
 @dataclass(frozen=True, eq=False)
 class SummaryQuestion:
+    """``holder`` keeps a faster engine of a chat model, where there is one."""
+
     loaded: LoadedModel
     text: str
     options: SummaryOptions
+    holder: EngineHolder | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,10 +122,25 @@ def summarize_text(question: SummaryQuestion, ctx: JobContext) -> SummaryAnswer:
         ctx.emit(DraftWritten(draft=draft))
         meter.update(done)
 
-    (summary,) = summarize_texts(question.loaded, [question.text], ctx, question.options, ends_early=True, watch=_watch)
+    with contextlib.ExitStack() as stack:
+        talker = None
+        if question.holder is not None and _has_fast_engine(question):
+            talker = stack.enter_context(question.holder.use(question.loaded, ctx))
+            start = time.perf_counter()  # it may have been opened first
+        (summary,) = summarize_texts(
+            question.loaded, [question.text], ctx, question.options, ends_early=True, watch=_watch, talker=talker
+        )
     seconds = time.perf_counter() - start
     title = question.loaded.card.title or question.loaded.reference
     return SummaryAnswer(question.text, summary, seconds, find_support(question.text, summary.text, ctx), title)
+
+
+def _has_fast_engine(question: SummaryQuestion) -> bool:
+    from lmstudio_app.chat.engine import is_fast
+    from lmstudio_app.tasks.summary_writers import talks
+
+    loaded = question.loaded
+    return loaded.head == "causal-lm" and talks(question.options) and is_fast(loaded.folder)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 # tokens of the prompts in a batch: on a CPU one layer takes no longer with them than a stop may
 _BATCH_TOKENS = {"cpu": 2048}
 _GPU_BATCH_TOKENS = 32_768
-_LOOK = 0.1  # seconds between two looks at the texts that grow
+LOOK = 0.1  # seconds between two looks at the texts that grow
 _TAIL = 8  # tokens that hold the end of a sentence
 # a full stop behind a digit or a capital may be one of a number or of initials
-_SENTENCE_END = re.compile(r"""(?:[^\dA-Z\s.][.]|[!?…。！？])["'”’»)\]]*\s*\Z""")
+SENTENCE_END = re.compile(r"""(?:[^\dA-Z\s.][.]|[!?…。！？])["'”’»)\]]*\s*\Z""")
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class _Batch:
             nonlocal last
             gate.is_reading = False
             gate.check()
-            if look is not None and time.monotonic() - last >= _LOOK:
+            if look is not None and time.monotonic() - last >= LOOK:
                 last = time.monotonic()
                 for row, tokens in enumerate(input_ids[:, self.width :].tolist()):
                     look(row, self._read(row, tokens).text)
@@ -251,7 +251,7 @@ class _Batch:
         if row in self.sizes:
             return True
         tail = self.loaded.tokenizer.decode(tokens[-_TAIL:], skip_special_tokens=True)
-        if any(token in self.ends for token in tokens) or not _SENTENCE_END.search(tail):
+        if any(token in self.ends for token in tokens) or not SENTENCE_END.search(tail):
             return False
         self.sizes[row] = len(tokens)
         return True

@@ -14,6 +14,7 @@ from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks.instructed_writing import Written
 from lmstudio_app.tasks.summary_lengths import Target, count_words, target_for, target_for_part, target_words
 from lmstudio_app.tasks.summary_parts import Span, split_parts
+from lmstudio_app.tasks.summary_talking import Talker
 from lmstudio_app.tasks.summary_writers import Request, SummaryOptions, Writer, make_writer
 
 if TYPE_CHECKING:
@@ -118,14 +119,16 @@ def summarize_texts(
     *,
     ends_early: bool = False,
     watch: Callable[[Draft], object] | None = None,
+    talker: Talker | None = None,
 ) -> list[Summary]:
     """A summary a text, in their order. Parts of all texts go through the model together.
 
     A text with no more words than its summary would have is its own summary, and one of nothing but spaces has an empty
     one; where tokens are asked for by number, the model is asked in any case. ``watch`` is told how the summaries grow.
-    With ``ends_early`` a stop ends the writing where it is. Raises :class:`UserError` for a model that cannot write.
+    With ``ends_early`` a stop ends the writing where it is. A ``talker`` is an engine of the same model that streams
+    replies, which is faster for one text. Raises :class:`UserError` for a model that cannot write.
     """
-    writer = _writer_for(loaded, options, ends_early=ends_early)
+    writer = _writer_for(loaded, options, ends_early=ends_early, talker=talker)
     found: dict[int, Summary] = {}
     works: dict[int, _Work] = {}
     for row, text in enumerate(texts):
@@ -148,10 +151,12 @@ def summarize_texts(
     return [found[row] for row in range(len(texts))]
 
 
-def _writer_for(loaded: LoadedModel, options: SummaryOptions, *, ends_early: bool) -> Writer:
+def _writer_for(
+    loaded: LoadedModel, options: SummaryOptions, *, ends_early: bool, talker: Talker | None = None
+) -> Writer:
     most = target_words(1_000_000, options.length, options.sentences)
     longest = options.max_new_tokens or target_for(most, 2.0).max_tokens
-    return make_writer(loaded, options, longest_summary=longest, ends_early=ends_early)
+    return make_writer(loaded, options, longest_summary=longest, ends_early=ends_early, talker=talker)
 
 
 def _is_own(words: int, wanted: int, options: SummaryOptions) -> bool:

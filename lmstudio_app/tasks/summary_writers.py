@@ -24,6 +24,7 @@ from lmstudio_app.tasks.sentences import split_paragraphs, split_sentences
 from lmstudio_app.tasks.seq2seq import WriteOptions, declared_prefix, encode_sources, trained_options
 from lmstudio_app.tasks.streaming import longest_text
 from lmstudio_app.tasks.summary_lengths import LENGTHS, Target
+from lmstudio_app.tasks.summary_talking import Talker, TalkingWriter
 from lmstudio_app.tasks.writing import Hypothesis, Prompt, decoder_limit, require_writer, write_hypotheses
 
 if TYPE_CHECKING:
@@ -144,16 +145,31 @@ class Writer(Protocol):
 
 
 def make_writer(
-    loaded: LoadedModel, options: SummaryOptions, *, longest_summary: int, ends_early: bool = False
+    loaded: LoadedModel,
+    options: SummaryOptions,
+    *,
+    longest_summary: int,
+    ends_early: bool = False,
+    talker: Talker | None = None,
 ) -> Writer:
     """The writer for a model; ``longest_summary`` is what it will be asked for at most, in tokens.
 
-    Raises :class:`UserError` for a model that cannot write.
+    A ``talker`` writes in the place of a chat model, unless the options ask for what it cannot do. Raises
+    :class:`UserError` for a model that cannot write.
     """
     if loaded.head == "causal-lm":
-        return InstructedWriter(loaded, options, longest_summary, ends_early=ends_early)
+        if talker is None or not talks(options):
+            return InstructedWriter(loaded, options, longest_summary, ends_early=ends_early)
+        limit = min(talker.context_length, longest_text(loaded))
+        plan = InstructedWriter(loaded, options, longest_summary, ends_early=ends_early, limit=limit)
+        return TalkingWriter(plan, talker) if plan.chats else plan
     require_writer(loaded)
     return EncoderDecoderWriter(loaded, options, ends_early=ends_early)
+
+
+def talks(options: SummaryOptions) -> bool:
+    """Can an engine that streams replies do what the options ask for?"""
+    return not options.no_repeat_ngram and not options.min_new_tokens
 
 
 def _window(loaded: LoadedModel, options: SummaryOptions, room: int, usual: int) -> int:
@@ -231,9 +247,17 @@ class EncoderDecoderWriter:
 class InstructedWriter:
     """A language model by a prompt: its chat template where it has one, else ``TL;DR:`` (Radford et al. 2019)."""
 
-    def __init__(self, loaded: LoadedModel, options: SummaryOptions, longest_summary: int, *, ends_early: bool) -> None:
-        self._loaded, self._options, self._ends_early = loaded, options, ends_early
-        self._manner = Manner(
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        options: SummaryOptions,
+        longest_summary: int,
+        *,
+        ends_early: bool,
+        limit: int | None = None,
+    ) -> None:
+        self._loaded, self._options, self.ends_early = loaded, options, ends_early
+        self.manner = Manner(
             temperature=options.temperature if options.sample else 0.0,
             top_k=options.top_k,
             top_p=options.top_p,
@@ -242,8 +266,8 @@ class InstructedWriter:
             seed=options.seed,
         )
         # the plain template may have been lent to a model that never saw a chat
-        self._chats = loaded.tokenizer.chat_template not in (None, DEFAULT_CHAT_TEMPLATE)
-        self._limit = longest_text(loaded)
+        self.chats = loaded.tokenizer.chat_template not in (None, DEFAULT_CHAT_TEMPLATE)
+        self._limit = limit or longest_text(loaded)
         frame = len(self._prompt("", Target(words=100, sentences=5, min_tokens=0, max_tokens=0, aim_tokens=0)))
         usual = _SMALL_PART if loaded.card.parameters < _SMALL_MODEL else self._limit
         self.window = _window(loaded, options, self._limit - frame - longest_summary - _SHORTEST_PART, usual)
@@ -253,18 +277,10 @@ class InstructedWriter:
 
     def _prompt(self, text: str, target: Target) -> list[int]:
         tokenizer = self._loaded.tokenizer
-        if not self._chats:
+        if not self.chats:
             ids: list[int] = tokenizer(f"{text}\n\nTL;DR:", verbose=False)["input_ids"]
             return ids
-        instruction = (self._options.instruction or INSTRUCTION).format(
-            words=target.words, sentences=_sentences(target.sentences)
-        )
-        # a break within a paragraph is the page's, and small models copy it
-        paragraphs = [" ".join(text[begin:end].split()) for begin, end in split_paragraphs(text)]
-        messages: Messages = [
-            {"role": "system", "content": instruction},
-            {"role": "user", "content": "\n\n".join(paragraphs)},
-        ]
+        messages = self.messages(text, target)
         try:
             return encode_prompt(tokenizer, messages, self._limit)
         except TemplateRefused as error:
@@ -274,6 +290,18 @@ class InstructedWriter:
                 model=self._loaded.card.title or self._loaded.reference,
                 reason=str(error)[:200],
             ) from error
+
+    def messages(self, text: str, target: Target) -> Messages:
+        """What a chat model is told."""
+        instruction = (self._options.instruction or INSTRUCTION).format(
+            words=target.words, sentences=_sentences(target.sentences)
+        )
+        # a break within a paragraph is the page's, and small models copy it
+        paragraphs = [" ".join(text[begin:end].split()) for begin, end in split_paragraphs(text)]
+        return [
+            {"role": "system", "content": instruction},
+            {"role": "user", "content": "\n\n".join(paragraphs)},
+        ]
 
     def write(self, requests: Sequence[Request], ctx: JobContext, watch: Watch, done: Done) -> list[Written]:
         asks = []
@@ -292,9 +320,9 @@ class InstructedWriter:
                 self._loaded,
                 asks,
                 ctx,
-                self._manner,
+                self.manner,
                 batch_size=self._options.batch_size,
-                ends_early=self._ends_early,
+                ends_early=self.ends_early,
                 watch=lambda row, text: watch(row, tidy(text, whole=True)),
                 done=lambda row, written: done(row, _tidied(written)),
             )

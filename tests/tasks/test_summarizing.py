@@ -240,13 +240,15 @@ def test_each_text_keeps_to_its_own_limits_in_any_batch(chat: LoadedModel) -> No
 
 def test_a_text_that_is_long_enough_ends_with_its_sentence(chat: LoadedModel) -> None:
     ids = chat.tokenizer("we drink tea")["input_ids"]
-    (whole,) = write_behind(chat, [Ask(ids, 200, 200)], JobContext(), Manner(temperature=3.0))
-    text = whole.text
-    places = [place for place in range(20, len(text)) if text[place] == "." and text[place - 1].isalpha()]
-    found = write_behind(chat, [Ask(ids, 200, 200, 20)] * 2, JobContext(), Manner(temperature=3.0), batch_size=1)
-    assert found[0].text == text[: places[0] + 1]
-    assert found[0].ended
-    assert found[0].tokens < whole.tokens == 200
+    manner = Manner(temperature=10.0, top_k=24)
+    (whole,) = write_behind(chat, [Ask(ids, 200, 200)], JobContext(), manner)
+    (found,) = write_behind(chat, [Ask(ids, 200, 200, 20)], JobContext(), manner)
+    assert whole.text.startswith(found.text)
+    assert found.text.endswith(".")
+    assert found.ended
+    assert 20 <= found.tokens < whole.tokens == 200
+    later = found.text[20:-1]
+    assert all(later[place - 1] in " ." for place in range(1, len(later)) if later[place] == ".")
 
 
 def test_runs_of_tokens_are_written_once(chat: LoadedModel) -> None:
@@ -293,6 +295,35 @@ def test_a_batch_of_prompts_without_memory_is_halved(chat: LoadedModel) -> None:
     finally:
         del chat.model.generate
     assert sizes == [4, 2, 1, 1, 2, 1, 1]
+
+
+def test_an_engine_that_streams_writes_the_same_rounds(chat: LoadedModel) -> None:
+    from lmstudio_app.chat.torch_engine import TorchEngine
+
+    options = SummaryOptions(part_tokens=300, length="short")
+    drafts: list[Draft] = []
+    engine = TorchEngine(chat)
+    (summary,) = summarize_texts(
+        chat, [LONG], JobContext(), options, ends_early=True, watch=drafts.append, talker=engine
+    )
+    first = [part for part in summary.parts if part.round == 0]
+    assert len(first) > 1
+    assert summary.text
+    assert summary.complete
+    assert summary.tokens > len(first)
+    assert drafts[-1].done
+    control = Control()
+
+    def _watch(draft: Draft) -> None:
+        if draft.text:
+            control.stop()
+
+    longer = SummaryOptions(max_new_tokens=1000)
+    (stopped,) = summarize_texts(
+        chat, [LONG], JobContext(control=control), longer, ends_early=True, watch=_watch, talker=engine
+    )
+    assert not stopped.complete
+    assert 0 < stopped.tokens < 1000
 
 
 # --- stops

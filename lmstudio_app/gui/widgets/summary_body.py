@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress
 from lmstudio_app.gui.asker import Asker
+from lmstudio_app.gui.chat_replies import EngineHolder
 from lmstudio_app.gui.exporting import export_text
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
@@ -59,6 +60,7 @@ class SummaryBody(QWidget):
         self._answer: SummaryAnswer | None = None
         self._spans: list[tuple[int, int]] = []  # of the text, that support anything
         self._pinned: tuple[str, int] | None = None  # "summary" or "source", and its sentence
+        self._holder = EngineHolder()
         self._asker = Asker(services.answer_runner, self)
         self._supporter = Asker(services.answer_runner, self)
         self._timer = QTimer(self)
@@ -75,6 +77,7 @@ class SummaryBody(QWidget):
         """Ask another model from now on; what another one has written stays to be read."""
         if loaded is not self._model:
             self._asker.drop()
+            self._holder.close()
         self._model = loaded
         self._looker = None if loaded is None else TextLooker(loaded)
         self.source.show_plan(None)
@@ -123,7 +126,7 @@ class SummaryBody(QWidget):
         self.source.show_problem("")
         self.result.begin()
         self.source.history.add(PREDICTION, {"text": text})
-        question = SummaryQuestion(self._model, text, options)
+        question = SummaryQuestion(self._model, text, options, self._holder)
         self._asker.ask(summarize_text, question, title=self.tr("Summarising"))
         self._settle()
 
@@ -141,6 +144,7 @@ class SummaryBody(QWidget):
             self._opening = None
         self._asker.drop()
         self._supporter.drop()
+        self._holder.close()
 
     # --- building
 

@@ -82,6 +82,8 @@ class SummaryResult(QFrame):
             if draft.round == 0
             else self.tr("Summarising their summaries in {count} parts, {done} done")
         )
+        if not self._done:
+            self.folded.set_open(True)  # there is nothing else to see for a while
         if draft.done:
             self._done.add((draft.round, draft.index))
         done = sum(place[0] == draft.round for place in self._done)
