@@ -80,7 +80,10 @@ def test_what_takes_up_room(page: ModelDiskPage, kept: Path) -> None:
     assert "Begun downloads: 0 B" in page.detail.text()
 
 
-def test_the_headings_sort(page: ModelDiskPage) -> None:
+def test_the_headings_sort(qtbot: QtBot, page: ModelDiskPage, kept: Path) -> None:
+    (kept / "larger").write_bytes(b"x" * 1000)
+    page.refresh()
+    qtbot.waitUntil(lambda: next(iter(rows(page))) == "model")  # the largest comes first
     page.tree.sortByColumn(3, Qt.SortOrder.DescendingOrder)
     assert next(iter(rows(page))) == "model"
     page.tree.sortByColumn(0, Qt.SortOrder.AscendingOrder)

@@ -24,6 +24,7 @@ from lmstudio_app.gui.hub_queries import HubModel
 from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.scaled_label import Hint
+from lmstudio_app.gui.widgets.tree_rows import RoomyRows
 from lmstudio_app.models.hub import HubFile, choose_files
 
 _LISTED = 300  # files; some repositories have thousands
@@ -49,6 +50,7 @@ class HubFiles(QWidget):
         self.tree.setColumnCount(3)
         self.tree.setHeaderLabels([self.tr("File"), self.tr("Size"), self.tr("Downloaded")])
         self.tree.setRootIsDecorated(False)
+        self.tree.setItemDelegate(RoomyRows(self.tree))
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.tree.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.tree.setAccessibleName(self.tr("Files of the model"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QDateTime, QLocale, Qt, Signal
+from PySide6.QtCore import QDateTime, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -25,6 +25,7 @@ from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.hub_downloads import DownloadsPanel
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
+from lmstudio_app.gui.widgets.tree_rows import RoomyRows
 from lmstudio_app.models.local_models import DeleteRequest, delete_local
 
 _ROW = Qt.ItemDataRole.UserRole
@@ -68,6 +69,7 @@ class ModelDiskPage(QWidget):
         )
         self.tree.setRootIsDecorated(False)
         self.tree.setUniformRowHeights(True)
+        self.tree.setItemDelegate(RoomyRows(self.tree))
         self.tree.setAlternatingRowColors(True)
         self.tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -75,9 +77,10 @@ class ModelDiskPage(QWidget):
         self.tree.setToolTip(self.tr("Everything that models take up here; a click on a heading sorts by it"))
         header = self.tree.header()
         header.setStretchLastSection(True)
-        for column, width in enumerate((44, 24, 12, 16)):
+        for column, width in enumerate((40, 24, 12, 20)):
             header.setSectionResizeMode(column, QHeaderView.ResizeMode.Interactive)
             header.resizeSection(column, theme.characters(self, width))
+        header.setSortIndicator(2, Qt.SortOrder.DescendingOrder)  # what takes up most is what one looks for
         self.tree.itemSelectionChanged.connect(self._update_buttons)
         self.tree.itemActivated.connect(lambda *_: self._on_load())
         self.load_button = self._button(self.tr("Load"), self.tr("Read the model into memory"), self._on_load)
@@ -159,7 +162,7 @@ class ModelDiskPage(QWidget):
         used = self.tr("never")
         if local.used:
             moment = QDateTime.fromSecsSinceEpoch(round(local.used))
-            used = QLocale().toString(moment, QLocale.FormatType.ShortFormat)
+            used = moment.toString("yyyy-MM-dd HH:mm")
         item = _Item([local.title, kind, format_bytes(local.size), used, str(local.folder)])
         for column, key in enumerate((local.title.lower(), kind, local.size, local.used, str(local.folder))):
             item.setData(column, _KEY, key)
