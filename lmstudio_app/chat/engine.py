@@ -16,7 +16,17 @@ from lmstudio_app.tasks.replying import ReplyOptions
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
 
-__all__ = ["KINDS", "Candidate", "ChatEngine", "Piece", "ReplyOptions", "ReplyReport", "open_engine", "reply_text"]
+__all__ = [
+    "KINDS",
+    "Candidate",
+    "ChatEngine",
+    "MessagesRefused",
+    "Piece",
+    "ReplyOptions",
+    "ReplyReport",
+    "open_engine",
+    "reply_text",
+]
 
 KINDS = ("auto", "torch", "llama.cpp")
 CANDIDATES = 10  # next tokens told with every piece
@@ -56,6 +66,10 @@ class ReplyReport:
     seconds: float = 0.0
 
 
+class MessagesRefused(UserError):
+    """The model's chat template does not take these messages, for example because of the order of their roles."""
+
+
 class ChatEngine(Protocol):
     """A model that answers. One reply at a time; from any thread.
 
@@ -70,7 +84,7 @@ class ChatEngine(Protocol):
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the prompt for the next answer, by the model's chat template, before anything gives way.
 
-        Raises :class:`UserError` when the template does not take the messages.
+        Raises :class:`MessagesRefused` when the template does not take them.
         """
 
     def reply(
@@ -89,7 +103,7 @@ class ChatEngine(Protocol):
         messages that have no system message; ``options.batch_size`` means nothing here. A reply ends before the first
         of the ``stop`` texts. ``ctx`` is asked between tokens and within a long prompt: ``ctx.stopping`` ends the reply
         where it is, a cancel raises :class:`lmstudio_app.errors.Cancelled`. Raises :class:`UserError` for messages
-        without a question, or that the chat template does not take.
+        without a question, and :class:`MessagesRefused`.
         """
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lmstudio_app.errors import UserError
+from lmstudio_app.chat.engine import MessagesRefused
 from lmstudio_app.tasks.chat_templates import (
     Messages,
     TemplateRefused,
@@ -41,7 +41,7 @@ class Prompter:
         self.end_ids = frozenset(end_of_turn_ids(tokenizer, generation_config))
 
     def count(self, messages: Sequence[Mapping[str, str]]) -> int:
-        """Tokens of the prompt before anything gives way; 0 without messages. Raises :class:`UserError`."""
+        """Tokens of the prompt before anything gives way; 0 without messages. Raises :class:`MessagesRefused`."""
         if not messages:
             return 0
         return len(self._encode(prepare_messages(messages)))
@@ -71,8 +71,8 @@ class Prompter:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
-    def _refused(self, error: TemplateRefused) -> UserError:
-        return UserError(
+    def _refused(self, error: TemplateRefused) -> MessagesRefused:
+        return MessagesRefused(
             "The chat template of {model} does not take this conversation ({reason}).",
             "Let user and assistant take turns, and begin with the user.",
             model=self.reference,
