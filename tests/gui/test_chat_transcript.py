@@ -161,7 +161,8 @@ def test_a_reply_can_be_copied_written_again_and_deleted(transcript: Transcript,
 
 def test_older_messages_show_their_actions_to_pointer_and_keyboard(transcript: Transcript, qtbot: Any) -> None:
     transcript.set_turns(conversation(4))
-    view = transcript.view_of(2 - 1)
+    view = transcript.view_of(1)
+    assert not view.actions_shown
     transcript.viewport().setFocus()
     view.setFocus(Qt.FocusReason.TabFocusReason)
     qtbot.waitUntil(lambda: view.actions_shown)

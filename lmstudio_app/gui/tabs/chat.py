@@ -113,7 +113,6 @@ class ChatTab(QWidget):
         for index, widget in enumerate((self._left, self.stack, _card(self.settings_panel))):
             self.splitter.addWidget(widget)
             self.splitter.setStretchFactor(index, int(index == 1))
-        self._left.setMinimumWidth(theme.characters(self, 22))
         column = QVBoxLayout(body)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(theme.em(self, 0.3))

@@ -168,7 +168,8 @@ class MessageView(QWidget):
 
     def _show_actions(self) -> None:
         """They come with the pointer or the keyboard: on every message they would be a crowd."""
-        near = self._always or self.underMouse() or self.hasFocus() or self.isAncestorOf(self.focusWidget() or self)
+        focus = QApplication.focusWidget()
+        near = self._always or self.underMouse() or (focus is not None and self.isAncestorOf(focus))
         wanted = near and self.turn.state != WRITING and self.editor is None
         if wanted:
             turn = self.turn
