@@ -152,10 +152,10 @@ def play_main_job(stage: Stage) -> None:
         stage.wait(0.7)
         stage.save(name)
 
-    before = window.model
     tab.try_requested.emit(str(result.model_folder), "sentiment")
-    stage.wait_for("the trained model", lambda: window.model is not before and window.current_tab == "sentiment")
+    stage.wait_for("the Sentiment page", lambda: window.current_tab == "sentiment")
     sentiment = window.tab("sentiment")
+    stage.wait_for("the trained model", lambda: sentiment.one.model is not None)
     for text in ("I hate this movie.", "An excellent phone, I am very happy with it.", SENTENCE):
         sentiment.one.set_text(text)
         stage.wait_until_idle()
@@ -166,6 +166,11 @@ def play_main_job(stage: Stage) -> None:
     stage.wait_until_idle()
     sentiment.many.classify()
     stage.wait_for("the labels", lambda: sentiment.many.predictions is not None)
+    stage.wait_until_idle()
+    stage.save("6-sentiment-file")
+    sentiment.show_view("one")
+    sentiment.one.set_text(SENTENCE)
+    stage.wait_for("the words", lambda: sentiment.one.pane.words.saliency is not None)
     stage.wait_until_idle()
     stage.save("6-sentiment")
 
