@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDropEvent
+from PySide6.QtCore import QEvent, QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QHelpEvent, QTextCursor
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit
+from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QLineEdit, QToolTip
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.dialogs import ErrorDialog
@@ -575,6 +575,13 @@ def test_the_words_are_tinted_once_the_typing_rests(
     assert words.word_at(strongest.start) == next(w for w in words.saliency.words if w.start == strongest.start)
     sign = "for" if strongest.score > 0 else "against"
     assert f"speaks {sign} “{verdict(tab)}”" in words.tip_of(strongest)
+    cursor = QTextCursor(words.view.document())
+    cursor.setPosition(strongest.start)
+    place = words.view.cursorRect(cursor).center() + QPoint(2, 0)
+    event = QHelpEvent(QEvent.Type.ToolTip, place, words.view.viewport().mapToGlobal(place))
+    QApplication.sendEvent(words.view.viewport(), event)
+    assert QToolTip.text() == words.tip_of(words.word_at(strongest.start))
+    QToolTip.hideText()
     assert "With every word hidden" in words.note.text()
     assert "log-odds" in words.note.toolTip()
     assert "against" in words.legend.text()
