@@ -20,7 +20,7 @@ from lmstudio_app.tasks.instructed_writing import Ask, Manner, Written, write_be
 from lmstudio_app.tasks.outputs import Text
 from lmstudio_app.tasks.segments import Span, cut_text, join_text, piece_text
 from lmstudio_app.tasks.seq2seq import WriteOptions, trained_options
-from lmstudio_app.tasks.streaming import longest_text, read_ahead, row_text
+from lmstudio_app.tasks.streaming import READ_AHEAD, longest_text, read_ahead, row_text
 from lmstudio_app.tasks.translation_direction import (
     Direction,
     Offer,
@@ -39,6 +39,7 @@ LONGEST_RATIO = 3.0
 _NO_LIMIT = 10**9  # tokens, where it is asked how many a text has
 _ROOM = 32  # tokens that a reply may always have
 _AT_ONCE = 16  # sentences of one text, so that its beginning is there soon
+_WINDOW = 2  # batches of rows among which sentences of one length are looked for; more would come out later
 _DRAWN = 0.8  # temperature of a chat model's other translations
 
 Done = Callable[[int, list[Hypothesis]], object]
@@ -48,6 +49,7 @@ Done = Callable[[int, list[Hypothesis]], object]
 class TranslationManner(WriteOptions):
     """How translations are written."""
 
+    batch_size: int = option(128, "Batch size", "Sentences that go through the model at once.", minimum=1, maximum=4096)
     by_sentence: bool = option(
         True, "By sentence", "Translate each sentence by itself, as most models have learned it; off: whole texts."
     )
@@ -392,7 +394,7 @@ def translate(
     language needs none.
     """
     translator = make_translator(loaded, options)
-    for window in read_ahead(rows, options.batch_size):
+    for window in read_ahead(rows, max(1, options.batch_size * _WINDOW // READ_AHEAD)):
         plans = []
         for row in window:
             ctx.check()

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from lmstudio_app.models.loading import LoadedModel
 
-# source tokens in a batch, times beams: what is kept of them for the cross-attention of every layer stays small
-_BATCH_TOKENS = 32_768
+# source tokens in a batch, times beams, and the bytes that are kept of them for the cross-attention of every layer
+_BATCH_TOKENS, _BATCH_BYTES = 32_768, 1 << 30
 _SHORT = 10  # tokens that a text may always be longer than its source
 
 
@@ -95,7 +95,7 @@ def write_hypotheses(
             if done is not None:
                 done(row, hypotheses)
 
-    waiting = list(reversed(sorted_batches(lengths, batch_size, max(1, _BATCH_TOKENS // writer.width))))
+    waiting = list(reversed(sorted_batches(lengths, batch_size, max(1, writer.most_tokens // writer.width))))
     with quiet_transformers(), torch.inference_mode(), interruptible(loaded.model, ctx):
         while waiting:
             ctx.check()
@@ -123,6 +123,9 @@ class _Writer:
         self.beams = 1 if options.sample else max(options.beams, count)
         self.draws = count if options.sample else 1
         self.width = max(self.beams, self.draws)
+        layers = getattr(model.config, "decoder_layers", None) or getattr(model.config, "num_layers", None) or 1
+        kept = 2 * layers * int(getattr(model.config, "d_model", 0) or 1) * loaded.dtype.itemsize  # keys and values
+        self.most_tokens = min(_BATCH_TOKENS, _BATCH_BYTES // kept)
 
     def write(
         self, prompts: Sequence[Prompt], rows: np.ndarray, done: Callable[[int, list[Hypothesis]], object]
