@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from lmstudio_app.chat.engine import ReplyReport
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, TextChunk
 from lmstudio_app.jobs import JobContext
@@ -46,7 +47,7 @@ class BothAnswers:
 
     ``passages`` are the nearest ones, the best first, also where they do not hold the answer; ``probability`` that they
     do. ``written`` is None where no chat model was asked. ``seconds`` in all, of which ``writing`` are the chat model's
-    for so many ``tokens``.
+    for so many ``tokens``, and ``reading`` of these the time until it has read the passages and begins.
     """
 
     question: str
@@ -56,8 +57,15 @@ class BothAnswers:
     written: KnowledgeAnswer | None = None
     seconds: float = 0.0
     writing: float = 0.0
+    reading: float = 0.0
     tokens: int = 0
     was_stopped: bool = False
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of the writing alone; 0 where too little was written to say so."""
+        seconds = self.writing - self.reading
+        return (self.tokens - 1) / seconds if self.tokens > 1 and seconds > 0 else 0.0
 
     @property
     def answer(self) -> KnowledgeAnswer:
@@ -97,20 +105,23 @@ def ask(
         return BothAnswers(question, passages, chance, marked, seconds=seconds, was_stopped=ctx.stopping)
     ctx.emit(AnswerMarked(answer=marked))
     written = None
-    writing, tokens = 0.0, 0
+    report = ReplyReport()
     if chat is not None:
         ctx.status("{name} writes an answer", name=chat.reference)
         text = ""
         for piece in stream_answer(chat, question, worth_reading(marked, options), ctx, options.max_new_tokens):
             text += piece
             ctx.emit(TextChunk(text=piece))
-        writing, tokens = chat.report.seconds, chat.report.new_tokens
+        report = chat.report
         text = text.strip()
         texts = [source.text for source in marked.sources]
         citations = () if ctx.stopping else cite(text, texts, base.encoder(ctx), ctx)
         written = written_answer(text, question, found, marked, citations)
     seconds = time.perf_counter() - begun
-    return BothAnswers(question, passages, chance, marked, written, seconds, writing, tokens, ctx.stopping)
+    return BothAnswers(
+        question, passages, chance, marked, written, seconds, report.seconds, report.first_seconds, report.new_tokens,
+        ctx.stopping,
+    )  # fmt: skip
 
 
 def _mark(

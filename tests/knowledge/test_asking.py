@@ -58,7 +58,8 @@ def test_what_comes_is_told_in_its_order(
     assert both.written.sources == both.marked.sources
     assert both.question == QUESTION
     assert both.tokens == 12
-    assert 0 < both.writing <= both.seconds
+    assert 0 < both.reading < both.writing <= both.seconds
+    assert both.tokens_per_second == pytest.approx(11 / (both.writing - both.reading))
     row = both.answer.to_row()
     assert row["extracted"]["answer"] == both.marked.answer
     assert row.get("citations", []) == [citation.to_row() for citation in both.written.citations]

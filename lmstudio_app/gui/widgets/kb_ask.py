@@ -187,8 +187,8 @@ class AskPane(QWidget):
         self.both = both
         self.answer.end(both)
         note = ""
-        if both.tokens and both.writing > 0:
-            note = self.tr("{rate} tokens/s").format(rate=number_text(both.tokens / both.writing, 1))
+        if both.tokens_per_second:
+            note = self.tr("{rate} tokens/s").format(rate=number_text(both.tokens_per_second, 1))
         self.bar.set_result(both.seconds, note=note)
         self.bar.set_has_answer(True)
         self.history.add(str(self._folder), {"question": both.question})

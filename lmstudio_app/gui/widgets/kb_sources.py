@@ -73,7 +73,7 @@ class SourceCard(QPushButton):
             self,
         )
         words.setWordWrap(False)
-        words.setMinimumWidth(theme.characters(words, 24))  # so that the bars stand below each other
+        words.setMinimumWidth(theme.characters(words, 27))  # so that the bars stand below each other
         bar = ProbabilityBar(self)
         tip = self.tr("The probability that this passage holds the answer")
         bar.set_value(source.probability, tip)
