@@ -28,7 +28,7 @@ _calibrations: WeakKeyDictionary[Any, dict[Any, np.ndarray]] = WeakKeyDictionary
 
 
 class LabelLikelihood:
-    """``labels`` as the end of a sentence that begins with ``beginning``; ``batch_size`` sequences go through at once."""
+    """``labels`` as the end of a sentence that begins with ``beginning``, ``batch_size`` sequences at once."""
 
     def __init__(self, loaded: LoadedModel, labels: Sequence[str], beginning: str, batch_size: int) -> None:
         self._loaded = loaded
