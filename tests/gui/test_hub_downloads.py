@@ -388,6 +388,20 @@ def test_a_model_loads_beside_a_download(
     tab.shutdown()
 
 
+def test_the_window_asks_before_it_ends_a_download(
+    qtbot: QtBot, window: Any, hub: HubServer, tiny: bytes, stalled: threading.Event
+) -> None:
+    downloads = window.services.downloads
+    downloads.add(REF)
+    qtbot.waitUntil(lambda: part().is_file() and part().stat().st_size > 10_000, timeout=20_000)
+    window.close()
+    assert window.isVisible()
+    window.close_question.yes_button.click()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=10_000)
+    assert downloads.find(REF).state == PAUSED
+    assert part().stat().st_size > 10_000
+
+
 # --- the starter models
 
 

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QFileDialog, QWidget
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress, Status
 from lmstudio_app.gui import dialogs, theme
-from lmstudio_app.gui.downloads import DONE, PAUSED
+from lmstudio_app.gui.downloads import DONE, PAUSED, WAITING
 from lmstudio_app.gui.hub_queries import ShownCode, read_own_code
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.model_queries import DeviceChoice, describe_model, find_devices
@@ -21,7 +21,7 @@ from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.model_chooser import ModelChooser
 from lmstudio_app.gui.widgets.model_code import ModelCodeDialog
 from lmstudio_app.gui.widgets.model_pages import ModelPages
-from lmstudio_app.gui.widgets.model_rows import ModelRows
+from lmstudio_app.gui.widgets.model_rows import ModelRows, dropped_model
 from lmstudio_app.gui.widgets.model_view import ModelView
 from lmstudio_app.libraries import is_loaded
 from lmstudio_app.models.catalog import load_catalog
@@ -185,7 +185,9 @@ class ModelTab(QWidget):
         download = self._downloads.find(reference)
         if download is None or reference != self._loading or self._handle is not None:
             return
-        if download.status is not None:
+        if download.state == WAITING:
+            self.chooser.set_status(self.tr("Waits for another download"))
+        elif download.status is not None:
             self.chooser.set_status(status_text(download.status))
         if download.progress is not None:
             self.chooser.set_progress(download.progress)
@@ -381,20 +383,11 @@ class ModelTab(QWidget):
     # --- dropping a folder
 
     def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        if _dropped_model(event):
+        if dropped_model(event):
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent) -> None:
-        path = _dropped_model(event)
+        path = dropped_model(event)
         if path:
             event.acceptProposedAction()
             self.load_reference(path)
-
-
-def _dropped_model(event: QDropEvent) -> str:
-    """The folder (of a model or of adapters), or the model file, among what is dropped; ``""`` when there is none."""
-    for url in event.mimeData().urls():
-        path = url.toLocalFile()
-        if path and (Path(path).is_dir() or path.endswith((".safetensors", "config.json", GGUF))):
-            return path
-    return ""

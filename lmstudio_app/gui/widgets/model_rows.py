@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
+from PySide6.QtGui import QDropEvent
 
 from lmstudio_app.files import format_bytes
 from lmstudio_app.gui.widgets.model_list import ModelRow
+from lmstudio_app.models.conversion import GGUF
 from lmstudio_app.models.installed import list_models
 from lmstudio_app.models.references import is_hub_id, is_present
 from lmstudio_app.settings import Settings
@@ -95,3 +97,12 @@ class ModelRows(QObject):
         if is_present(reference):
             return ModelRow(name, reference, reference, "here", self.tr("On this computer"), tip, removable=True)
         return ModelRow(name, reference, reference, "missing", self.tr("Not found"), tip, removable=True)
+
+
+def dropped_model(event: QDropEvent) -> str:
+    """The folder (of a model or of adapters), or the model file, among what is dropped; ``""`` when there is none."""
+    for url in event.mimeData().urls():
+        path = url.toLocalFile()
+        if path and (Path(path).is_dir() or path.endswith((".safetensors", "config.json", GGUF))):
+            return path
+    return ""
