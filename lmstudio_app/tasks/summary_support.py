@@ -37,6 +37,7 @@ MEANING_NEEDED = 0.5  # cosine; sentences of one subject that say different thin
 _NEW_WORDS = 0.1  # share that a further source sentence has to bring
 _NEAR_BEST = 0.1  # cosine below the best source sentence up to which others are named
 _CHECK_EVERY = 200  # sentences
+_SHORTEST = 4  # words of a sentence that can support anything, where there are longer ones
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _NAME = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 
@@ -79,7 +80,9 @@ class Support:
 
 def find_support(text: str, summary: str, ctx: JobContext, embed: Embed | None = None) -> Support:
     """What of ``text`` supports each sentence of ``summary``: by meaning where ``embed`` is given, else by words."""
-    sources = split_sentences(text)
+    spans = split_sentences(text)
+    # a heading says nothing, though it is near to everything below it
+    sources = [span for span in spans if len(units(text[slice(*span)])) >= _SHORTEST] or spans
     sentences = split_sentences(summary)
     known = set(units(text))
     source_texts = [text[begin:end] for begin, end in sources]
@@ -93,9 +96,9 @@ def find_support(text: str, summary: str, ctx: JobContext, embed: Embed | None =
     needed = WORDS_NEEDED if embed is None else MEANING_NEEDED
     found = []
     for (begin, end), sentence, (places, score) in zip(sentences, sentence_texts, chosen, strict=True):
-        spans = tuple(Source(*sources[place], share) for place, share in places)
+        named = tuple(Source(*sources[place], share) for place, share in places)
         unknown = _unknown(sentence, known)
-        found.append(Supported(begin, end, spans, score, score >= needed and not unknown, unknown))
+        found.append(Supported(begin, end, named, score, score >= needed and not unknown, unknown))
     return Support("words" if embed is None else "meaning", tuple(found))
 
 

@@ -66,6 +66,13 @@ def test_texts_without_sentences_and_other_scripts() -> None:
     assert item.supported
 
 
+def test_a_heading_supports_nothing_where_there_are_sentences() -> None:
+    text = "The old bridge\n\nEngineers had reported in spring that the pillars of the bridge are worn."
+    (item,) = find_support(text, "The old bridge has worn pillars.", JobContext()).sentences
+    assert [text[source.start : source.end].split()[0] for source in item.sources] == ["Engineers"]
+    assert find_support("The bridge.", "The bridge.", JobContext()).sentences[0].supported
+
+
 def test_it_can_be_cancelled() -> None:
     control = Control()
     control.cancel()

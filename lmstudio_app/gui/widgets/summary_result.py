@@ -184,6 +184,7 @@ class SummaryResult(QFrame):
         self.parts.setAccessibleName(self.tr("Summaries of the parts"))
         self.parts.setToolTip(self.tr("Click one to see its part of the text"))
         self.parts.setWordWrap(True)
+        self.parts.setSpacing(theme.em(self, 0.12))
         self.parts.setAlternatingRowColors(True)
         self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.parts.setMinimumHeight(theme.em(self, 9))
