@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from lmstudio_app.gui.asker import Asker
-from lmstudio_app.gui.chat_replies import CountRequest, EngineHolder, count_tokens
+from lmstudio_app.gui.chat_replies import CountRequest, EngineHolder, TokenCounts, count_tokens
 from lmstudio_app.gui.services import Services
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class TokenCounter(QObject):
         self._draft = ""
         self._asker = Asker(services.answer_runner, self)
         self._asker.succeeded.connect(self.counted)
+        # why it cannot be counted is told by the reply
+        self._asker.failed.connect(lambda _: self.counted.emit(TokenCounts(0, 0, 0)))
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(_PAUSE)

@@ -7,6 +7,7 @@ from typing import Any
 
 from PySide6.QtCore import QObject, Signal
 
+from lmstudio_app.errors import UserError
 from lmstudio_app.gui.chat_queries import (
     ChatStore,
     Listing,
@@ -49,7 +50,7 @@ class ChatLibrary(QObject):
             list_chats, Listing(self._store, self._search), quiet=True
         )
         handle.succeeded.connect(lambda found: self._on_listed(handle, found))
-        handle.failed.connect(lambda error: handle is self._looking and self.failed.emit(error, self.refresh))
+        handle.failed.connect(lambda error: self._on_failed(handle, error))
 
     def search(self, text: str) -> None:
         """List only the conversations in which these words stand; empty: all."""
@@ -83,6 +84,10 @@ class ChatLibrary(QObject):
         handle.succeeded.connect(done)
         handle.succeeded.connect(lambda _: self.refresh())
         handle.failed.connect(lambda error: self.failed.emit(error, again))
+
+    def _on_failed(self, handle: JobHandle, error: UserError) -> None:
+        if handle is self._looking:
+            self.failed.emit(error, self.refresh)
 
     def _on_listed(self, handle: JobHandle, found: list[Listed]) -> None:
         if handle is self._looking:

@@ -42,8 +42,8 @@ def tell_apart(question: tuple[str, str], ctx: JobContext) -> list[Span]:
 
 def _lexer(language: str):  # type: ignore[no-untyped-def]
     try:
-        from pygments.lexers import get_lexer_by_name
-        from pygments.util import ClassNotFound
+        from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
+        from pygments.util import ClassNotFound  # type: ignore[import-untyped]
     except ImportError:
         return None
     try:
@@ -54,7 +54,7 @@ def _lexer(language: str):  # type: ignore[no-untyped-def]
 
 @functools.cache
 def _kind(token: object) -> str:
-    from pygments.token import Comment, Keyword, Name, Number, Operator, String
+    from pygments.token import Comment, Keyword, Name, Number, Operator, String  # type: ignore[import-untyped]
 
     for kind, known in (
         ("comment", (Comment,)),

@@ -68,9 +68,10 @@ def ask(qtbot: Any, tab: ChatTab, text: str, *, tokens: int = 12, wait: bool = T
     """Type and send; ``wait`` for the whole reply."""
     set_options(tab, max_new_tokens=tokens)
     tab.pane.input.draft.setFocus()
+    before = len(tab.session.path)
     QTest.keyClicks(tab.pane.input.draft, text)
     QTest.keyClick(tab.pane.input.draft, Qt.Key.Key_Return)
-    qtbot.waitUntil(lambda: tab.session.is_writing or len(tab.session.path) > 1)
+    qtbot.waitUntil(lambda: len(tab.session.path) == before + 2)
     if wait:
         settle(qtbot, tab)
 

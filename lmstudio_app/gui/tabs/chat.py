@@ -145,7 +145,7 @@ class ChatTab(QWidget):
         )
         session.failed.connect(self._on_problem)
         session.mended.connect(self._on_mended)
-        session.noticed.connect(lambda text: text and pane.show_problem(text))
+        session.noticed.connect(self._on_noticed)
         session.wrote.connect(self._on_written)
         session.message_deleted.connect(
             lambda: self._offer_undo(self.tr("The message was deleted."), session.restore_message)
@@ -329,6 +329,10 @@ class ChatTab(QWidget):
 
     # --- problems
 
+    def _on_noticed(self, text: str) -> None:
+        if text:
+            self.pane.show_problem(text)
+
     def _on_problem(self, error: UserError, again: Callable[[], object] | None) -> None:
         self._again = again
         self.pane.show_problem(" ".join(text for text in error_texts(error) if text), can_retry=again is not None)
@@ -375,7 +379,7 @@ class ChatTab(QWidget):
             explanation=self.tr("{link}\n\nA model wrote it; it may lead anywhere, or nowhere.").format(link=link),
             yes=self.tr("Open it"),
             no=self.tr("Stay here"),
-            on_yes=lambda: QDesktopServices.openUrl(url),
+            on_yes=lambda: _open_in_browser(url),
         )
 
 
@@ -387,6 +391,10 @@ def _card(widget: QWidget) -> QFrame:
     layout.setContentsMargins(pad, pad, pad, pad)
     layout.addWidget(widget)
     return card
+
+
+def _open_in_browser(url: QUrl) -> None:
+    QDesktopServices.openUrl(url)
 
 
 def file_name(title: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from PySide6.QtCore import QEvent, QModelIndex, QPersistentModelIndex, QPoint, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QDate, QEvent, QModelIndex, QPersistentModelIndex, QPoint, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QFont, QFontMetricsF, QKeyEvent, QPainter, QPalette
 from PySide6.QtWidgets import (
     QFrame,
@@ -207,7 +207,7 @@ class ConversationList(QListWidget):
             return self.tr("Yesterday")
         if age < 7:
             return self.tr("The last seven days")
-        return self.locale().toString(day, "MMMM yyyy")
+        return self.locale().toString(QDate(day.year, day.month, day.day), "MMMM yyyy")
 
     def _open(self, item: QListWidgetItem) -> None:
         if (entry := item.data(_ENTRY)) is not None:

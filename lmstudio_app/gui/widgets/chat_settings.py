@@ -61,7 +61,7 @@ class ChatSettings(QScrollArea):
         self._timer.setInterval(_PAUSE)
         self._timer.timeout.connect(self.changed)
         self._naming: QInputDialog | None = None
-        inside = QWidget(self)
+        self._inside = inside = QWidget(self)
         self.presets = QuietCombo(
             self.tr("Preset"), self.tr("A system prompt and settings that were kept together under a name"), inside
         )
@@ -112,7 +112,7 @@ class ChatSettings(QScrollArea):
     def _fit(self) -> None:
         """Wide enough that nothing has to be scrolled sideways."""
         bar = self.verticalScrollBar().sizeHint().width()
-        self.setMinimumWidth(self.widget().minimumSizeHint().width() + bar)
+        self.setMinimumWidth(self._inside.minimumSizeHint().width() + bar)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
@@ -212,10 +212,14 @@ class ChatSettings(QScrollArea):
         dialog.setWindowTitle(self.tr("Save a preset"))
         dialog.setLabelText(self.tr("Name of the preset"))
         dialog.setOkButtonText(self.tr("Save"))
-        dialog.textValueSelected.connect(lambda text: text.strip() and self.preset_saved.emit(text.strip()))
+        dialog.textValueSelected.connect(self._on_named)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
         self._naming = dialog
+
+    def _on_named(self, name: str) -> None:
+        if name.strip():
+            self.preset_saved.emit(name.strip())
 
 
 def _button(text: str, tip: str, parent: QWidget) -> QPushButton:

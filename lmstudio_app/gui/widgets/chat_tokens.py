@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, QPoint, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QColor,
     QFocusEvent,
+    QHideEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -76,6 +77,7 @@ class CandidatePopup(QFrame):
         self.setFixedWidth(theme.characters(self, 44))
         self.adjustSize()
         parent = self.parentWidget()
+        assert parent is not None
         left = max(0, min(below.x(), parent.width() - self.width()))
         fits = below.y() + self.height() <= parent.height()
         self.move(left, below.y() if fits else max(0, above.y() - self.height()))
@@ -226,7 +228,7 @@ class TokenText(Reading):
         super().focusOutEvent(event)
         self._leave()
 
-    def hideEvent(self, event: QEvent) -> None:
+    def hideEvent(self, event: QHideEvent) -> None:
         super().hideEvent(event)
         self.hide_candidates()
 
