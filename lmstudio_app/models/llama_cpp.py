@@ -38,13 +38,9 @@ def count_threads() -> int:
 
 
 class LlamaProcess:
-    """A GGUF model in memory. One question at a time.
+    """A GGUF model that comes into memory. One question at a time, once :meth:`wait_until_ready` has returned."""
 
-    Raises :class:`UserError` when the file cannot be loaded or the binding does not run here, and
-    :class:`lmstudio_app.errors.Cancelled`.
-    """
-
-    def __init__(self, gguf: Path, context: int, ctx: JobContext, threads: int | None = None) -> None:
+    def __init__(self, gguf: Path, context: int, threads: int | None = None) -> None:
         self._gguf = gguf
         self._number = 0
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -66,13 +62,16 @@ class LlamaProcess:
         self._reader.start()
         try:
             self._send(model=str(gguf), context=context, threads=threads or count_threads())
-            while (answer := self._next(ctx)) is None:
-                pass
-            if "problem" in answer:
-                raise self._broken(self._reason() or str(answer["problem"]))
         except BaseException:
             self.close()
             raise
+
+    def wait_until_ready(self, ctx: JobContext) -> None:
+        """Wait until the model is in memory. Raises :class:`UserError` when llama.cpp cannot load it."""
+        while (answer := self._next(ctx)) is None:
+            pass
+        if "problem" in answer:
+            raise self._broken(self._reason() or str(answer["problem"]))
 
     @property
     def is_alive(self) -> bool:
