@@ -209,7 +209,13 @@ class MainWindow(QMainWindow):
         gap = theme.em(self, 0.7)
         bar.setContentsMargins(gap, 0, gap, 0)
         services = self.services
-        for runner in (services.training_runner, services.batch_runner, services.model_runner, services.query_runner):
+        for runner in (
+            services.training_runner,
+            services.batch_runner,
+            services.downloads.runner,
+            services.model_runner,
+            services.query_runner,
+        ):
             bar.addWidget(JobStrip(runner, self), 2)
         self._model_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         self._data_label = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
@@ -329,7 +335,7 @@ class MainWindow(QMainWindow):
         path = next((url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()), "")
         if path:
             event.acceptProposedAction()
-            if Path(path).is_dir():
+            if Path(path).is_dir() or path.lower().endswith(".gguf"):
                 self.open_model(path)
             else:
                 self.open_data(path)

@@ -535,13 +535,15 @@ def test_a_trained_model_goes_where_it_can_be_asked(
         for folder, name, page in (
             (get_model("bert").folder, "next_sentence", "try"),
             (tiny_classifier, "classification", "sentiment"),
-            (get_model("gpt2").folder, "chat", "try"),
+            (get_model("gpt2").folder, "chat", "chat"),
         ):
             window.tab("train").try_requested.emit(str(folder), name)
             qtbot.waitUntil(lambda page=page: window.current_tab == page, timeout=20_000)
             assert window.model.folder == folder
             if page == "try":
                 assert window.tab("try").prediction.name == name
+            else:
+                qtbot.waitUntil(lambda page=page: window.tab(page).page.loaded is window.model, timeout=20_000)
         with qtbot.waitSignal(window.services.model_runner.job_started):  # the empty page loads one by itself
             window.tab("try").load_requested.emit(str(tiny_classifier))
         qtbot.waitUntil(lambda: window.model.folder == tiny_classifier, timeout=20_000)
