@@ -12,8 +12,12 @@ from typing import Any
 
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.devices import DEVICES, PRECISIONS
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
+from lmstudio_app.knowledge.answering import AskOptions
 from lmstudio_app.playground.predictions import PREDICTIONS, find_prediction
 from lmstudio_app.tasks import Prediction
+from lmstudio_app.tasks.answer_search import ASK
 from lmstudio_app.tasks.outputs import Answer, Candidates, Label, Text
 
 
@@ -27,12 +31,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             description=describe(prediction),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        is_asking = prediction.name == ASK.name
         command.add_argument(
-            "--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched"
+            "--model", required=not is_asking, metavar="REF", help="catalogue name, hub id or folder; never fetched"
         )
-        command.add_argument(
-            "--input", required=True, type=Path, metavar="IN.jsonl", help="or a table, such as CSV"
-        )
+        command.add_argument("--input", required=True, type=Path, metavar="IN.jsonl", help="or a table, such as CSV")
         command.add_argument(
             "--output",
             required=True,
@@ -47,8 +50,22 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
             help="of a table (CSV, TSV, Parquet, …): the column of each input; default: those that look like it",
         )  # fmt: skip
         add_options(command, prediction.options)
+        if is_asking:
+            _add_knowledge_base(command)
         command.add_argument("--json", action="store_true", help="one event a line on stdout")
         command.set_defaults(run=run)
+
+
+def _add_knowledge_base(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group(
+        "answers from a knowledge base",
+        'With --knowledge-base a row is {"question": …}, and its output {"answer": …, "score": PROBABILITY, '
+        '"sources": [{"file", "start", "end", "text"}, …]}. A question answering model marks the answer, a '
+        "chat model writes it; without --model the nearest sentence is the answer.",
+    )
+    group.add_argument("--knowledge-base", metavar="DIR", help="its folder or its name, such as handbook")
+    group.add_argument("--chat-model", metavar="REF", default="", help="writes beside a --model that marks")
+    add_options(group, AskOptions)
 
 
 def _column(text: str) -> tuple[str, str]:
@@ -86,7 +103,7 @@ def describe(prediction: Prediction) -> str:
     return "\n".join(wrapped)
 
 
-def add_options(parser: argparse.ArgumentParser, options: type) -> None:
+def add_options(parser: argparse._ActionsContainer, options: type) -> None:
     """A flag for each described field of a dataclass: ``max_new_tokens`` becomes ``--max-new-tokens``."""
     hints = typing.get_type_hints(options)
     for field in dataclasses.fields(options):
@@ -110,13 +127,29 @@ def run(args: argparse.Namespace) -> int:
     from lmstudio_app.playground.files import FileRequest, predict_file
     from lmstudio_app.playground.rows import count_rows
 
-    prediction = find_prediction(args.prediction)
-    options = read_options(args, prediction.options)
-    request = FileRequest(prediction, args.input, args.output, options, dict(args.columns))
+    prediction, subject = find_prediction(args.prediction), ""
     with console_context(json=args.json) as ctx:
         count_rows(args.input, ctx)  # a file that cannot be read is told before a model is loaded
-        loaded = load_model(LoadRequest(args.model, device=args.device, precision=args.precision), ctx)
+        if getattr(args, "knowledge_base", None):
+            prediction, subject = _from_knowledge_base(args, ctx)
+        elif args.model is None:
+            raise UserError("No model is named.", "Add --model REF, or --knowledge-base DIR.")
+        request = FileRequest(
+            prediction, args.input, args.output, read_options(args, prediction.options), dict(args.columns), subject
+        )
+        loaded = None
+        if args.model is not None:
+            loaded = load_model(LoadRequest(args.model, device=args.device, precision=args.precision), ctx)
         report = predict_file(request, loaded, ctx)
     if not args.json:
         sys.stderr.write(f"{report.rows} rows written to {report.output}\n")
     return 0
+
+
+def _from_knowledge_base(args: argparse.Namespace, ctx: JobContext) -> tuple[Prediction, str]:
+    """The prediction, and what tells its knowledge base from any other."""
+    from lmstudio_app.knowledge.prediction import content_digest, knowledge_prediction
+    from lmstudio_app.knowledge.shelf import folder_of
+
+    folder = folder_of(args.knowledge_base, ctx)
+    return knowledge_prediction(folder, chat=args.chat_model, device=args.device), content_digest(folder)

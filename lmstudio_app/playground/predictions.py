@@ -1,4 +1,4 @@
-"""What a file can be sent through: the predictions of the tasks, and what looking inside of models adds to them."""
+"""What a file can be sent through: the predictions of the tasks, and what other rooms add to them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app import tasks
+from lmstudio_app.chat.prediction import predict_chat
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.options import option
 from lmstudio_app.tasks import Prediction
 from lmstudio_app.tasks.outputs import Label
+from lmstudio_app.tasks.replying import CHAT_REPLY
 from lmstudio_app.tasks.sentiment import JUDGE, JudgeOptions
 from lmstudio_app.tasks.streaming import row_text
 
@@ -69,9 +71,12 @@ def _explained(
         yield ExplainedLabel(label.label, label.scores, found.words)
 
 
-_EXPLAINED = dataclasses.replace(JUDGE, predict=judge_and_explain, options=ExplainedOptions)
+_BETTER = {
+    JUDGE.name: dataclasses.replace(JUDGE, predict=judge_and_explain, options=ExplainedOptions),
+    CHAT_REPLY.name: dataclasses.replace(CHAT_REPLY, predict=predict_chat),  # by llama.cpp where it can
+}
 PREDICTIONS: tuple[Prediction, ...] = tuple(
-    _EXPLAINED if prediction is JUDGE else prediction for prediction in tasks.PREDICTIONS
+    _BETTER.get(prediction.name, prediction) for prediction in tasks.PREDICTIONS
 )
 
 

@@ -131,3 +131,53 @@ def test_the_line_of_a_bad_row_is_named_and_the_old_output_stays(
     assert code == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"error: Line 3 of {tmp_path / 'in.jsonl'}: ")
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == "old"
+
+
+@pytest.fixture
+def knowledge_base(tmp_path: Path, tiny_encoder: Path) -> Path:
+    from lmstudio_app.jobs import JobContext
+    from lmstudio_app.knowledge.building import BuildRequest, build_knowledge_base
+
+    (tmp_path / "birds.txt").write_text("A heron is a bird that waits at the water. It eats fish.", encoding="utf-8")
+    folder = tmp_path / "kb"
+    request = BuildRequest(folder, (tmp_path / "birds.txt",), (), str(tiny_encoder), "cpu", None)
+    build_knowledge_base(request, JobContext())
+    return folder
+
+
+def ask(folder: Path, knowledge_base: Path, *more: str) -> tuple[int, list[Any]]:
+    source, target = folder / "in.jsonl", folder / "out.jsonl"
+    source.write_text('{"question": "What does a heron eat?"}\n{"question": "What waits?"}\n', encoding="utf-8")
+    arguments = ["--input", str(source), "--output", str(target), "--device", "cpu"]
+    code = main(["predict", "question_answering", *arguments, "--knowledge-base", str(knowledge_base), *more])
+    return code, [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()] if not code else []
+
+
+def test_questions_are_answered_from_a_knowledge_base(knowledge_base: Path, tmp_path: Path) -> None:
+    code, outputs = ask(tmp_path, knowledge_base, "--min-probability", "0")
+    assert code == 0
+    assert len(outputs) == 2
+    text = (tmp_path / "birds.txt").read_text(encoding="utf-8")
+    for output in outputs:
+        assert output["answer"] in text
+        assert 0 <= output["score"] <= 1
+        [source] = output["sources"]
+        assert source["file"] == str(tmp_path / "birds.txt")
+        assert text[source["start"] : source["end"]] == source["text"]
+
+
+def test_a_question_without_model_and_knowledge_base_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.jsonl").write_text('{"question": "a", "context": "b"}\n', encoding="utf-8")
+    files = ["--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "out.jsonl")]
+    assert main(["predict", "question_answering", *files]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: No model is named. Add --model REF, or --knowledge-base DIR."
+    )
+
+
+def test_a_knowledge_base_that_is_missing_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = ask(tmp_path, tmp_path / "nowhere")
+    assert code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")

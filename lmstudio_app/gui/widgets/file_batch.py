@@ -34,7 +34,8 @@ from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.playground.files import FileReport, FileRequest, part_of, predict_file
-from lmstudio_app.tasks import Prediction, find_prediction
+from lmstudio_app.playground.predictions import find_prediction
+from lmstudio_app.tasks import Prediction
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
