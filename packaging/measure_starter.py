@@ -1,6 +1,7 @@
 """Measure the starter models on data that the app does not carry; the cards hold what it writes.
 
     .venv/bin/python packaging/measure_starter.py sentiment MODEL --train train.tsv --eval dev.tsv
+    .venv/bin/python packaging/measure_starter.py translate MODEL PAIRS.jsonl
     .venv/bin/python packaging/measure_starter.py qa READER QUESTIONS.json [READER QUESTIONS.json …]
 
 MODEL and READER are references: a run's ``final`` folder, or a name of the catalogue. Of several readers, each is asked
@@ -88,6 +89,28 @@ def measure_reader(pairs: Sequence[tuple[str, Path]]) -> dict[str, Any]:
     return {"f1": summary(f1), "exact_match": summary(exact)}
 
 
+def measure_translation(model: LoadedModel, path: Path, beams: int = 4) -> dict[str, Any]:
+    """BLEU and chrF of sacrebleu by language, on rows of ``source``, ``target`` and ``language``."""
+    import sacrebleu
+
+    from lmstudio_app.tasks.text_metrics import bleu_tokenizer
+
+    prediction = find_prediction("translation")
+    with path.open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    found: dict[str, Any] = {}
+    for language in sorted({row["language"] for row in rows}):
+        chosen = [row for row in rows if row["language"] == language]
+        options = prediction.options(source_language="en", target_language=language, beams=beams)
+        outputs = prediction.predict(model, [{"text": row["source"]} for row in chosen], JobContext(), options)
+        texts, references = [output.text for output in outputs], [row["target"] for row in chosen]
+        tokenizer = bleu_tokenizer(language, references)
+        bleu = sacrebleu.corpus_bleu(texts, [references], tokenize=tokenizer)
+        chrf = sacrebleu.corpus_chrf(texts, [references])
+        found[language] = {"bleu": bleu.score, "tokenizer": tokenizer, "chrf": chrf.score, "count": len(chosen)}
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
@@ -95,12 +118,17 @@ def main() -> None:
     sentiment.add_argument("model")
     sentiment.add_argument("--train", type=Path, required=True)
     sentiment.add_argument("--eval", type=Path, required=True)
+    translator = kinds.add_parser("translate")
+    translator.add_argument("model")
+    translator.add_argument("pairs", type=Path)
     reader = kinds.add_parser("qa")
     reader.add_argument("pairs", nargs="+", metavar="READER QUESTIONS.json")
     args = parser.parse_args()
     found: Mapping[str, Any]
     if args.kind == "sentiment":
         found = measure_sentiment(load(args.model), args.train, args.eval)
+    elif args.kind == "translate":
+        found = measure_translation(load(args.model), args.pairs)
     else:
         found = measure_reader([(args.pairs[at], Path(args.pairs[at + 1])) for at in range(0, len(args.pairs), 2)])
     print(json.dumps(found, indent=1))
