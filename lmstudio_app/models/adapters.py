@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ def merge_adapters(model: Any, folder: Path) -> Any:
     import peft
     from safetensors import SafetensorError
 
+    # peft asks for an attribute that transformers is about to rename
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
     try:
         return peft.PeftModel.from_pretrained(model, folder, local_files_only=True).merge_and_unload()
     except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:

@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmstudio_app.assets import resource_root
-from tests.test_offline import run_guarded
 
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Python imports a sitecustomize when it starts, so this is in every process that the commands start, too. What it has
+# refused is noted, since a library may swallow the exception.
+GUARD = """
+import os, sys
+
+def guard(event, arguments):
+    if event.startswith("socket."):
+        with open(os.environ["GUARD_NOTES"], "a", encoding="utf-8") as notes:
+            notes.write(f"{event} {arguments}\\n")
+        raise OSError(f"{event} is refused: nothing here needs a network")
+
+sys.addaudithook(guard)
+"""
+COMMANDS = """
+import json, sys
+from lmstudio_app.cli import main
+
+for command in json.loads(sys.argv[1]):
+    code = main(command)
+    assert code == 0, (command, code)
+"""
 TRANSLATOR = resource_root() / "models" / "translate"
 INPUTS: dict[str, list[dict[str, Any]]] = {
     "sentiment": [{"text": "a warm , funny and moving film"}, {"text": "dull , predictable and far too long"}],
@@ -39,6 +62,28 @@ def command(name: str) -> list[str]:
             "--device", "cpu", *OPTIONS.get(name, [])]  # fmt: skip
 
 
+def run_without_sockets(folder: Path, code: str, *arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run Python code in ``folder``; ``notes.txt`` there holds a line for every socket that was asked for."""
+    (folder / "guard").mkdir()
+    (folder / "guard" / "sitecustomize.py").write_text(GUARD, encoding="utf-8")
+    (folder / "notes.txt").touch()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join([str(folder / "guard"), str(ROOT)]),
+        "GUARD_NOTES": str(folder / "notes.txt"),
+        "LMSTUDIO_APP_HOME": str(home),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
 @pytest.fixture(scope="module")
 def answers(
     starter_encoder: Path, starter_chat: Path, tmp_path_factory: pytest.TempPathFactory
@@ -59,13 +104,23 @@ def answers(
         (folder / f"{name}.jsonl").write_text(rows, encoding="utf-8")
     question = ["kb", "ask", "handbook", "What does a tokenizer do?", "--model", "starter:qa", "--device", "cpu"]
     commands = [["models", "fetch", "starter"], ["models", "list"], *map(command, asked), question]
-    done = run_guarded(folder, commands, LMSTUDIO_APP_HOME=str(home))
+    done = run_without_sockets(folder, COMMANDS, json.dumps(commands), home=home)
+    assert (folder / "notes.txt").read_text(encoding="utf-8") == ""
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     found = {}
     for name in asked:
         lines = (folder / f"{name}-out.jsonl").read_text(encoding="utf-8").splitlines()
         found[name] = [json.loads(line) for line in lines]
     return found, done.stdout + done.stderr
+
+
+def test_the_guard_sees_sockets_of_children_too(tmp_path: Path) -> None:
+    inner = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    outer = f"import subprocess, sys; sys.exit(subprocess.run([sys.executable, '-c', {inner!r}]).returncode)"
+    done = run_without_sockets(tmp_path, outer, home=tmp_path)
+    assert done.returncode == 1
+    assert "is refused" in done.stderr
+    assert "socket.getaddrinfo" in (tmp_path / "notes.txt").read_text(encoding="utf-8")
 
 
 Answers = tuple[dict[str, list[dict[str, Any]]], str]
