@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication, Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
-from PySide6.QtWidgets import QHBoxLayout, QPushButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 
 
@@ -22,17 +23,21 @@ class AnswerBar(QWidget):
     def __init__(self, run_text: str, run_tip: str, parent: QWidget) -> None:
         super().__init__(parent)
         self._ready = self._busy = self._has_answer = False
-        self.run_button = self._make(run_text, self.tr("{tip} (Ctrl+Enter)").format(tip=run_tip), self.run_requested)
+        self.run_button = make_button(
+            run_text, self.tr("{tip} (Ctrl+Enter)").format(tip=run_tip), self, self.run_requested.emit
+        )
         self.run_button.setProperty("primary", True)
-        self.stop_button = self._make(self.tr("Stop"), self.tr("End the answer now (Esc)"), self.stop_requested)
+        self.stop_button = make_button(
+            self.tr("Stop"), self.tr("End the answer now (Esc)"), self, self.stop_requested.emit
+        )
         self.time = ElidedLabel(self)
         self.time.setForegroundRole(self.time.palette().ColorRole.PlaceholderText)
         self.time.setToolTip(
             self.tr("How long the model took, and how many tokens (pieces of words) it wrote a second")
         )
-        self.copy_button = self._make(self.tr("Copy"), self.tr("Copy the answer"), self.copy_requested)
-        self.export_button = self._make(
-            self.tr("Save as…"), self.tr("Write the answer to a file"), self.export_requested
+        self.copy_button = make_button(self.tr("Copy"), self.tr("Copy the answer"), self, self.copy_requested.emit)
+        self.export_button = make_button(
+            self.tr("Save as…"), self.tr("Write the answer to a file"), self, self.export_requested.emit
         )
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -84,13 +89,6 @@ class AnswerBar(QWidget):
     def set_has_answer(self, has_answer: bool) -> None:
         self._has_answer = has_answer
         self._settle()
-
-    def _make(self, text: str, tip: str, signal: Signal) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setAccessibleName(text)
-        button.setToolTip(tip)
-        button.clicked.connect(lambda: signal.emit())
-        return button
 
     def _settle(self) -> None:
         self.run_button.setEnabled(self._ready and not self._busy)

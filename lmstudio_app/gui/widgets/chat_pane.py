@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -18,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.try_queries import Sample
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.chat_body import CodeColours
 from lmstudio_app.gui.widgets.chat_input import ChatInput
 from lmstudio_app.gui.widgets.chat_list import UndoBar
@@ -49,9 +49,9 @@ class ConversationPane(QFrame):
             )
         )
         self.sure_box.toggled.connect(self._on_sure)
-        self.copy_button = _button(self.tr("Copy all"), self.tr("Copy the whole conversation as Markdown"), self)
+        self.copy_button = make_button(self.tr("Copy all"), self.tr("Copy the whole conversation as Markdown"), self)
         self.copy_button.clicked.connect(self.copy_requested)
-        self.export_button = _button(
+        self.export_button = make_button(
             self.tr("Save as…"), self.tr("Write the conversation to a file: Markdown, or JSON Lines for training"), self
         )
         self.export_button.clicked.connect(self.export_requested)
@@ -63,7 +63,7 @@ class ConversationPane(QFrame):
         self.stack.addWidget(self.blank)
         self.stack.addWidget(self.transcript)
         self.notice = Notice(self)
-        self.retry_button = _button(self.tr("Try again"), self.tr("Do once more what did not work"), self)
+        self.retry_button = make_button(self.tr("Try again"), self.tr("Do once more what did not work"), self)
         self.retry_button.clicked.connect(self.retry_requested)
         self.undo = UndoBar(self)
         self.input = ChatInput(self)
@@ -133,10 +133,3 @@ class ConversationPane(QFrame):
     def _on_sure(self, sure: bool) -> None:
         self.transcript.set_sure(sure)
         self.sure_changed.emit(sure)
-
-
-def _button(text: str, tip: str, parent: QWidget) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setAccessibleName(text)
-    button.setToolTip(tip)
-    return button

@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QInputDialog,
     QLabel,
     QPlainTextEdit,
-    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.forms import DataclassForm
 from lmstudio_app.gui.try_texts import token_label
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.chat_distribution import DistributionPicture
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.gui.widgets.scaled_label import Hint
@@ -67,9 +67,9 @@ class ChatSettings(QScrollArea):
         )
         self.presets.setPlaceholderText(self.tr("As set below"))
         self.presets.activated.connect(self._on_preset)
-        self.save_button = _button(self.tr("Save…"), self.tr("Keep what is set now as a preset"), inside)
+        self.save_button = make_button(self.tr("Save…"), self.tr("Keep what is set now as a preset"), inside)
         self.save_button.clicked.connect(self._on_save)
-        self.delete_button = _button(self.tr("Delete"), self.tr("Delete this preset of yours"), inside)
+        self.delete_button = make_button(self.tr("Delete"), self.tr("Delete this preset of yours"), inside)
         self.delete_button.clicked.connect(lambda: self.preset_deleted.emit(str(self.presets.currentData())))
         self.system = QPlainTextEdit(inside)
         self.system.setAccessibleName(self.tr("System prompt"))
@@ -220,10 +220,3 @@ class ChatSettings(QScrollArea):
     def _on_named(self, name: str) -> None:
         if name.strip():
             self.preset_saved.emit(name.strip())
-
-
-def _button(text: str, tip: str, parent: QWidget) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setAccessibleName(text)
-    button.setToolTip(tip)
-    return button

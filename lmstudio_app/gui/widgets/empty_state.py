@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.scaled_label import Heading
 
 
@@ -50,10 +51,7 @@ class EmptyState(QWidget):
         self.buttons.clear()
 
     def add_button(self, text: str, tip: str, *, primary: bool = False) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.setAccessibleName(text)
-        button.setAccessibleDescription(tip)
+        button = make_button(text, tip, self)
         button.setProperty("primary", primary)
         self.buttons.append(button)
         self._column.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)

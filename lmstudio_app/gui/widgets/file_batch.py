@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QProgressBar,
-    QPushButton,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -30,6 +29,7 @@ from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import duration_text, error_texts, number_text, progress_text, status_text
 from lmstudio_app.gui.try_texts import field_texts, prediction_title
 from lmstudio_app.gui.widgets.batch_table import BatchTable
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
@@ -149,8 +149,11 @@ class FileBatch(QFrame):
     # --- building
 
     def _build(self) -> None:
-        self.choose_button = self._make(
-            self.tr("Choose a file…"), self.tr("A table or text file; you can also drop one here"), self._on_choose
+        self.choose_button = make_button(
+            self.tr("Choose a file…"),
+            self.tr("A table or text file; you can also drop one here"),
+            self,
+            self._on_choose,
         )
         self.name = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         self._form = QFormLayout()
@@ -160,17 +163,23 @@ class FileBatch(QFrame):
         self._form.setContentsMargins(0, 0, 0, 0)
         self.boxes: dict[str, QuietCombo] = {}
         self._build_columns()
-        self.output_button = self._make(
-            self.tr("Write to…"), self.tr("Where the answers go: JSON Lines, or CSV for spreadsheets"), self._on_output
+        self.output_button = make_button(
+            self.tr("Write to…"),
+            self.tr("Where the answers go: JSON Lines, or CSV for spreadsheets"),
+            self,
+            self._on_output,
         )
         self.output_name = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
-        self.run_button = self._make(self.tr("Run"), self.tr("Take every row through the model"), self.run)
+        self.run_button = make_button(self.tr("Run"), self.tr("Take every row through the model"), self, self.run)
         self.run_button.setProperty("primary", True)
-        self.stop_button = self._make(
-            self.tr("Stop"), self.tr("Stop now; what is done is kept, and the next run goes on there"), self.stop
+        self.stop_button = make_button(
+            self.tr("Stop"), self.tr("Stop now; what is done is kept, and the next run goes on there"), self, self.stop
         )
-        self.reveal_button = self._make(
-            self.tr("Show in folder"), self.tr("Open the folder that the answers were written to"), self._on_reveal
+        self.reveal_button = make_button(
+            self.tr("Show in folder"),
+            self.tr("Open the folder that the answers were written to"),
+            self,
+            self._on_reveal,
         )
         self.progress = QProgressBar(self)
         self.progress.setTextVisible(False)
@@ -219,13 +228,6 @@ class FileBatch(QFrame):
             box.activated.connect(lambda _: self._settle())
             self._form.addRow(QLabel(self.tr("{input}: column").format(input=title), self._inputs), box)
             self.boxes[spec.name] = box
-
-    def _make(self, text: str, tip: str, slot: Callable[[], object]) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setAccessibleName(text)
-        button.setToolTip(tip)
-        button.clicked.connect(lambda: slot())
-        return button
 
     # --- jobs
 

@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QLabel,
     QProgressBar,
-    QPushButton,
     QTableView,
     QVBoxLayout,
     QWidget,
@@ -38,6 +37,7 @@ from lmstudio_app.gui.predictions import (
 )
 from lmstudio_app.gui.text import number_text, progress_text
 from lmstudio_app.gui.widgets.band_slider import BandSlider
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.predictions_table import LABEL, TEXT, PredictionsModel
 from lmstudio_app.gui.widgets.row_height import RowHeight
@@ -137,8 +137,11 @@ class FileJudge(QFrame):
 
     def _build(self) -> None:
         title = Heading(self.tr("Many texts"), self, scale=1.1)
-        self.choose_button = self._make_button(
-            self.tr("Choose a file…"), self.tr("A table or text file; you can also drop one here"), self._on_choose
+        self.choose_button = make_button(
+            self.tr("Choose a file…"),
+            self.tr("A table or text file; you can also drop one here"),
+            self,
+            self._on_choose,
         )
         self.name = ElidedLabel(self, mode=Qt.TextElideMode.ElideMiddle)
         self.column = QComboBox(self)
@@ -149,8 +152,8 @@ class FileJudge(QFrame):
         self.column.currentIndexChanged.connect(lambda: self._set_predictions(None))
         self.column_label = QLabel(self.tr("Te&xt column"), self)
         self.column_label.setBuddy(self.column)
-        self.classify_button = self._make_button(
-            self.tr("Label all rows"), self.tr("Let the model label every row of the file"), self.classify
+        self.classify_button = make_button(
+            self.tr("Label all rows"), self.tr("Let the model label every row of the file"), self, self.classify
         )
         self.classify_button.setProperty("primary", True)
         self.progress = QProgressBar(self)
@@ -158,17 +161,17 @@ class FileJudge(QFrame):
         self.progress.setMaximumHeight(theme.em(self, 0.6))
         self.progress.setAccessibleName(self.tr("Progress"))
         self.progress.setToolTip(self.tr("How far the labelling is"))
-        self.cancel_button = self._make_button(self.tr("Cancel"), self.tr("Stop; nothing is written"), self.cancel)
+        self.cancel_button = make_button(self.tr("Cancel"), self.tr("Stop; nothing is written"), self, self.cancel)
         self.summary = ElidedLabel(self)
         self.slider = BandSlider(self)
         self.slider.band_changed.connect(self._on_band)
         self.table_model = PredictionsModel(self)
         self.table = self._make_table()
-        self.csv_button = self._make_button(
-            self.tr("Save as CSV…"), self.tr("For spreadsheets"), lambda: self._on_export(".csv")
+        self.csv_button = make_button(
+            self.tr("Save as CSV…"), self.tr("For spreadsheets"), self, lambda: self._on_export(".csv")
         )
-        self.jsonl_button = self._make_button(
-            self.tr("Save as JSON Lines…"), self.tr("For programs"), lambda: self._on_export(".jsonl")
+        self.jsonl_button = make_button(
+            self.tr("Save as JSON Lines…"), self.tr("For programs"), self, lambda: self._on_export(".jsonl")
         )
         self.hint = QLabel(self)
         self.hint.setWordWrap(True)
@@ -203,13 +206,6 @@ class FileJudge(QFrame):
         layout.addWidget(self.table, 1)
         layout.addWidget(self.hint, 1)
         layout.addLayout(export_row)
-
-    def _make_button(self, text: str, tip: str, slot: Any) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setAccessibleName(text)
-        button.setToolTip(tip)
-        button.clicked.connect(lambda: slot())
-        return button
 
     def _make_table(self) -> QTableView:
         table = QTableView(self)

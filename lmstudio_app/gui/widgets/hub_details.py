@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.files import format_bytes
@@ -12,6 +12,7 @@ from lmstudio_app.gui import hub_texts, theme
 from lmstudio_app.gui.downloads import DONE, PAUSED, Download
 from lmstudio_app.gui.hub_queries import Hit, HubModel
 from lmstudio_app.gui.text import error_texts
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.hub_card import HubCard
 from lmstudio_app.gui.widgets.hub_files import HubFiles
@@ -57,8 +58,8 @@ class HubDetailsView(QWidget):
         self.verdict = ScaledLabel("", self)
         self.verdict.setWordWrap(True)
         self.access = Notice(self)
-        self.token_button = self._button(
-            self.tr("Access token…"), self.tr("Log in to the hub, for models that are given to you only")
+        self.token_button = make_button(
+            self.tr("Access token…"), self.tr("Log in to the hub, for models that are given to you only"), self
         )
         self.token_button.clicked.connect(self.token_requested)
         self.code_notice = Notice(self)
@@ -73,11 +74,11 @@ class HubDetailsView(QWidget):
         self.tabs.addTab(self.files, self.tr("Files"))
         self.tabs.setTabToolTip(0, self.tr("What its authors write of it"))
         self.tabs.setTabToolTip(1, self.tr("What is in the repository, and which of it is downloaded"))
-        self.download_button = self._button(self.tr("Download"), self.tr("Bring it to this computer"))
+        self.download_button = make_button(self.tr("Download"), self.tr("Bring it to this computer"), self)
         self.download_button.setProperty("primary", True)
         self.download_button.clicked.connect(self._on_download)
-        self.page_button = self._button(
-            self.tr("Open its page"), self.tr("Show the model's page of the hub in the web browser")
+        self.page_button = make_button(
+            self.tr("Open its page"), self.tr("Show the model's page of the hub in the web browser"), self
         )
         self.page_button.clicked.connect(lambda: self._hit and self.page_requested.emit(self._hit.result.repo_id))
         self.amount = QLabel(self)
@@ -95,13 +96,6 @@ class HubDetailsView(QWidget):
             layout.addWidget(widget)
         layout.addWidget(self.tabs, 1)
         layout.addLayout(buttons)
-
-    def _button(self, text: str, tip: str) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.setAccessibleName(text)
-        button.setAccessibleDescription(tip)
-        return button
 
     # --- what it is told
 

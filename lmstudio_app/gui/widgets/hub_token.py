@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.scaled_label import Hint
 from lmstudio_app.models.credentials import TokenState, log_in, log_out, read_token_state
@@ -47,10 +48,12 @@ class TokenDialog(QDialog):
             self,
         )
         self.box = QDialogButtonBox(QDialogButtonBox.StandardButton.Close, self)
-        self.save_button = self._button(
-            self.tr("Check and keep"), self.tr("Ask the hub whose token it is, and put it into the keyring")
+        self.save_button = make_button(
+            self.tr("Check and keep"), self.tr("Ask the hub whose token it is, and put it into the keyring"), self
         )
-        self.forget_button = self._button(self.tr("Forget"), self.tr("Take the token out of the keyring"))
+        self.forget_button = make_button(self.tr("Forget"), self.tr("Take the token out of the keyring"), self)
+        for button in (self.save_button, self.forget_button):
+            button.setAutoDefault(False)  # Enter in the field is not for them both
         self.box.addButton(self.save_button, QDialogButtonBox.ButtonRole.ActionRole)
         self.box.addButton(self.forget_button, QDialogButtonBox.ButtonRole.ActionRole)
         self.box.rejected.connect(self.reject)
@@ -65,14 +68,6 @@ class TokenDialog(QDialog):
         self.finished.connect(self._on_closed)
         self._ask_state()
         self._update()
-
-    def _button(self, text: str, tip: str) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setAutoDefault(False)
-        button.setToolTip(tip)
-        button.setAccessibleName(text)
-        button.setAccessibleDescription(tip)
-        return button
 
     @property
     def busy(self) -> bool:

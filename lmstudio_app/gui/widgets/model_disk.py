@@ -8,7 +8,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QPushButton,
     QTreeWidget,
     QTreeWidgetItem,
     QVBoxLayout,
@@ -22,6 +21,7 @@ from lmstudio_app.gui.hub_queries import Disk, LocalRow, read_disk
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.hub_downloads import DownloadsPanel
 from lmstudio_app.gui.widgets.notice import Notice
 from lmstudio_app.gui.widgets.scaled_label import Heading, Hint
@@ -83,12 +83,12 @@ class ModelDiskPage(QWidget):
         header.setSortIndicator(2, Qt.SortOrder.DescendingOrder)  # what takes up most is what one looks for
         self.tree.itemSelectionChanged.connect(self._update_buttons)
         self.tree.itemActivated.connect(lambda *_: self._on_load())
-        self.load_button = self._button(self.tr("Load"), self.tr("Read the model into memory"), self._on_load)
-        self.folder_button = self._button(
-            self.tr("Open its folder"), self.tr("Show its files in the system's file manager"), self._on_folder
+        self.load_button = make_button(self.tr("Load"), self.tr("Read the model into memory"), self, self._on_load)
+        self.folder_button = make_button(
+            self.tr("Open its folder"), self.tr("Show its files in the system's file manager"), self, self._on_folder
         )
-        self.delete_button = self._button(
-            self.tr("Delete…"), self.tr("Move it to the trash; it can be downloaded again"), self._on_delete
+        self.delete_button = make_button(
+            self.tr("Delete…"), self.tr("Move it to the trash; it can be downloaded again"), self, self._on_delete
         )
         buttons = QHBoxLayout()
         for button in (self.load_button, self.folder_button, self.delete_button):
@@ -104,14 +104,6 @@ class ModelDiskPage(QWidget):
         layout.addWidget(self.notice)
         layout.addLayout(buttons)
         self._update_buttons()
-
-    def _button(self, text: str, tip: str, on_click: object) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.setAccessibleName(text)
-        button.setAccessibleDescription(tip)
-        button.clicked.connect(lambda: on_click())
-        return button
 
     # --- what is there
 

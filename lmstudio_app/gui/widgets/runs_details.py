@@ -13,7 +13,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QPlainTextEdit,
-    QPushButton,
     QSizePolicy,
     QStackedWidget,
     QTabBar,
@@ -26,6 +25,7 @@ from lmstudio_app.gui.curves import RunCurves
 from lmstudio_app.gui.metrics import metric_text, metric_title
 from lmstudio_app.gui.run_texts import moment_text, run_title, state_text
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.results_view import ResultsView
@@ -73,25 +73,25 @@ class RunsDetails(QWidget):
 
     # --- building
 
-    def _button(self, text: str, tip: str) -> QPushButton:
-        button = QPushButton(text, self)
-        button.setToolTip(tip)
-        button.setAccessibleName(text)
-        button.setAccessibleDescription(tip)
-        return button
-
     def _build_buttons(self) -> QHBoxLayout:
         tr = self.tr
-        self.watch = self._button(tr("Watch it live"), tr("Show it on the Train page, with Pause, Stop and Cancel"))
-        self.resume = self._button(tr("Resume"), tr("Go on with it from its last checkpoint, exactly where it was"))
-        self.repeat = self._button(
+        self.watch = make_button(
+            tr("Watch it live"), tr("Show it on the Train page, with Pause, Stop and Cancel"), self
+        )
+        self.resume = make_button(
+            tr("Resume"), tr("Go on with it from its last checkpoint, exactly where it was"), self
+        )
+        self.repeat = make_button(
             tr("Repeat with changes…"),
             tr("Put its task, data and recipe back into the Data and Train pages, to change and start them anew"),
+            self,
         )
-        self.try_it = self._button(tr("Try it"), tr("Load the trained model and ask it something"))
-        self.code = self._button(tr("Show the code…"), tr("Write a short Python script that does the same training"))
-        self.folder = self._button(tr("Open folder"), tr("Show the run's files in the system's file manager"))
-        self.delete = self._button(tr("Delete…"), tr("Move the run to the system's trash"))
+        self.try_it = make_button(tr("Try it"), tr("Load the trained model and ask it something"), self)
+        self.code = make_button(
+            tr("Show the code…"), tr("Write a short Python script that does the same training"), self
+        )
+        self.folder = make_button(tr("Open folder"), tr("Show the run's files in the system's file manager"), self)
+        self.delete = make_button(tr("Delete…"), tr("Move the run to the system's trash"), self)
         row = QHBoxLayout()
         for button in (self.watch, self.resume, self.repeat, self.try_it, self.code, self.folder):
             row.addWidget(button)

@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
     QAbstractItemView,
     QHBoxLayout,
     QHeaderView,
-    QPushButton,
     QSplitter,
     QTableView,
     QVBoxLayout,
@@ -34,6 +33,7 @@ from lmstudio_app.gui.recipe_fields import field_title
 from lmstudio_app.gui.run_texts import drawn_text, short_key, state_text, task_title
 from lmstudio_app.gui.sweep_queries import OPEN, RUNNING
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.parallel_plot import ParallelPlot
 from lmstudio_app.gui.widgets.row_height import RowHeight
@@ -251,23 +251,19 @@ class SweepsView(QWidget):
 
     def _build_buttons(self) -> QHBoxLayout:
         tr = self.tr
-
-        def button(text: str, tip: str) -> QPushButton:
-            made = QPushButton(text, self)
-            made.setToolTip(tip)
-            made.setAccessibleName(text)
-            made.setAccessibleDescription(tip)
-            return made
-
-        self.new_button = button(
-            tr("New sweep…"), tr("Train the recipe of the Train page again and again with other values")
+        self.new_button = make_button(
+            tr("New sweep…"), tr("Train the recipe of the Train page again and again with other values"), self
         )
         self.new_button.setProperty("primary", True)
-        self.resume_button = button(tr("Resume"), tr("Go on with this sweep where it was interrupted"))
-        self.last_button = button(
-            tr("Stop after this training"), tr("Let the training that runs come to its end, and begin no other one")
+        self.resume_button = make_button(tr("Resume"), tr("Go on with this sweep where it was interrupted"), self)
+        self.last_button = make_button(
+            tr("Stop after this training"),
+            tr("Let the training that runs come to its end, and begin no other one"),
+            self,
         )
-        self.folder_button = button(tr("Open folder"), tr("Show the sweep's files in the system's file manager"))
+        self.folder_button = make_button(
+            tr("Open folder"), tr("Show the sweep's files in the system's file manager"), self
+        )
         row = QHBoxLayout()
         row.addWidget(self.new_button)
         row.addStretch(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtWidgets import QGridLayout, QPushButton, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.buttons import make_button
 
 IDLE, RUNNING, PAUSED, STOPPING = "idle", "running", "paused", "stopping"
 
@@ -12,17 +13,18 @@ IDLE, RUNNING, PAUSED, STOPPING = "idle", "running", "paused", "stopping"
 class TrainingButtons(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.start = self._button(self.tr("Start training"), self.tr("Train with this recipe (F5)"))
+        self.start = make_button(self.tr("Start training"), self.tr("Train with this recipe (F5)"), self)
         self.start.setProperty("primary", True)
         self.start.setShortcut("F5")
         self.pause = QPushButton(self)
         self.pause.setCheckable(True)
-        self.stop = self._button(
-            self.tr("Stop and save"), self.tr("End now and keep the model as it is; the run can be resumed later")
+        self.stop = make_button(
+            self.tr("Stop and save"), self.tr("End now and keep the model as it is; the run can be resumed later"), self
         )
-        self.cancel = self._button(
+        self.cancel = make_button(
             self.tr("Cancel"),
             self.tr("End now without a finished model; a checkpoint is kept, so the run can be resumed"),
+            self,
         )
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
@@ -31,13 +33,6 @@ class TrainingButtons(QWidget):
         grid.addWidget(self.pause, 1, 0)
         grid.addWidget(self.stop, 1, 1)
         grid.addWidget(self.cancel, 1, 2)
-
-    def _button(self, text: str, tip: str) -> QPushButton:
-        made = QPushButton(text, self)
-        made.setToolTip(tip)
-        made.setAccessibleName(text)
-        made.setAccessibleDescription(tip)
-        return made
 
     def set_state(self, state: str, *, can_start: bool) -> None:
         self.start.setEnabled(state == IDLE and can_start)

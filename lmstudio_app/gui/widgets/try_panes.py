@@ -24,6 +24,7 @@ from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.try_queries import Sample
 from lmstudio_app.gui.try_texts import answer_title, explanation, prediction_help, prediction_title
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.disclosure import Disclosure
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.notice import Notice
@@ -53,13 +54,6 @@ def fill_with_cards(page: QWidget, left: QWidget, right: QWidget, settings: Sett
     return splitter
 
 
-def _button(text: str, tip: str, parent: QWidget) -> QPushButton:
-    button = QPushButton(text, parent)
-    button.setAccessibleName(text)
-    button.setToolTip(tip)
-    return button
-
-
 def _title_of(name: str) -> str:
     return next((prediction_title(item) for item in PREDICTIONS if item.name == name), name)
 
@@ -85,7 +79,7 @@ class QuestionPane(QFrame):
     def _build(self) -> None:
         self._model_line = ElidedLabel(self)
         self._model_line.setForegroundRole(self._model_line.palette().ColorRole.PlaceholderText)
-        self.other_button = _button(self.tr("Use another model"), self.tr("Go to the Model page"), self)
+        self.other_button = make_button(self.tr("Use another model"), self.tr("Go to the Model page"), self)
         self.other_button.clicked.connect(self.model_requested)
         header = QHBoxLayout()
         header.addWidget(self._model_line, 1)
@@ -93,16 +87,18 @@ class QuestionPane(QFrame):
         self.combo = QuietCombo(self.tr("Ask it to"), self.tr("What this model can be asked"), self)
         self.combo.activated.connect(lambda index: self.prediction_chosen.emit(self.combo.itemData(index)))
         self._help = Hint("", self)
-        self.ask_button = _button(self.tr("Ask"), self.tr("Ask the model (Ctrl+Enter)"), self)
+        self.ask_button = make_button(self.tr("Ask"), self.tr("Ask the model (Ctrl+Enter)"), self)
         self.ask_button.setProperty("primary", True)
         self.ask_button.clicked.connect(self.ask_requested)
-        self.stop_button = _button(self.tr("Stop"), self.tr("End the answer now"), self)
+        self.stop_button = make_button(self.tr("Stop"), self.tr("End the answer now"), self)
         self.stop_button.clicked.connect(self.stop_requested)
-        self.insert_button = _button(
+        self.insert_button = make_button(
             self.tr("Insert a mask"), self.tr("Put a gap where the cursor stands, in place of what is selected"), self
         )
         self.insert_button.clicked.connect(self.insert_requested)
-        self.over_button = _button(self.tr("New conversation"), self.tr("Forget what was said and begin anew"), self)
+        self.over_button = make_button(
+            self.tr("New conversation"), self.tr("Forget what was said and begin anew"), self
+        )
         self.over_button.clicked.connect(self.start_over_requested)
         buttons = QHBoxLayout()
         for button in (self.ask_button, self.stop_button):
@@ -210,13 +206,15 @@ class AnswerPane(QFrame):
         self.time = QLabel(self)
         self.time.setForegroundRole(self.time.palette().ColorRole.PlaceholderText)
         self.time.setToolTip(self.tr("How long the model took, from the question to the answer"))
-        self.copy_button = _button(self.tr("Copy"), self.tr("Copy the answer"), self)
+        self.copy_button = make_button(self.tr("Copy"), self.tr("Copy the answer"), self)
         self.copy_button.clicked.connect(self.copy_requested)
         self._explanation = Hint("", self)
         self.notice = Notice(self)
-        self.insert_button = _button(self.tr("Insert a mask"), self.tr("Put a gap into the text"), self)
+        self.insert_button = make_button(self.tr("Insert a mask"), self.tr("Put a gap into the text"), self)
         self.insert_button.clicked.connect(self.insert_requested)
-        self.details_button = _button(self.tr("Details"), self.tr("The technical side of it, for a bug report"), self)
+        self.details_button = make_button(
+            self.tr("Details"), self.tr("The technical side of it, for a bug report"), self
+        )
         self.details_button.clicked.connect(self._on_details)
         self._view: Any = None
         self._answered: list[Any] = []  # the views that have something to show
