@@ -84,11 +84,6 @@ def fetch_model(request: FetchRequest, ctx: JobContext) -> Path:
         return _from_first_that_works(sources, ref, entry, target, request.weights, ctx)
 
 
-def fetch_starters(_: None, ctx: JobContext) -> list[Path]:
-    """Bring every model of the starter pack here (a job); returns their folders. Raises as :func:`fetch_model`."""
-    return [fetch_model(FetchRequest(name), ctx) for name in load_catalog() if name.startswith(STARTER)]
-
-
 def _from_the_app(entry: CatalogEntry, ctx: JobContext) -> Path:
     """Check the files of a model that comes with the app, and fetch the one that its adapters need.
 
