@@ -9,6 +9,7 @@ from PySide6.QtGui import QColor, QPalette
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.markdown import readable
+from lmstudio_app.gui.text_places import utf16_units
 from lmstudio_app.jobs import JobContext
 
 LONGEST = 20_000  # characters that are told apart; a longer block stays in one colour
@@ -33,7 +34,7 @@ def tell_apart(question: tuple[str, str], ctx: JobContext) -> list[Span]:
     spans, place = [], 0
     for token, text in lexer.get_tokens(code):
         ctx.check()
-        length = len(text.encode("utf-16-le", "surrogatepass")) // 2
+        length = utf16_units(text)
         if kind := _kind(token):
             spans.append(Span(place, length, kind))
         place += length

@@ -22,6 +22,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.text_places import make_mark, utf16_units
 from lmstudio_app.gui.try_texts import token_label
 from lmstudio_app.gui.widgets.chat_reading import Reading
 from lmstudio_app.gui.widgets.scaled_label import Hint
@@ -192,17 +193,11 @@ class TokenText(Reading):
             self._popup.hide()
 
     def _mark(self) -> None:
-        selection = self.ExtraSelection()
-        cursor = QTextCursor(self.document())
-        cursor.setPosition(self._starts[self._current])
-        cursor.setPosition(
-            self._starts[self._current] + len(self._pieces[self._current].text.encode("utf-16-le", "replace")) // 2,
-            QTextCursor.MoveMode.KeepAnchor,
-        )
+        start = self._starts[self._current]
+        end = start + utf16_units(self._pieces[self._current].text)
         style = QTextCharFormat()
         style.setFontUnderline(True)
-        selection.cursor, selection.format = cursor, style
-        self.setExtraSelections([selection])
+        self.setExtraSelections([make_mark(self.document(), start, end, style)])
 
     def _on_chosen(self, row: int) -> None:
         if 0 <= self._current < len(self._pieces):

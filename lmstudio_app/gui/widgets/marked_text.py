@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QTimer
 from PySide6.QtGui import QFont, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QPlainTextEdit, QTextEdit, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.text_places import make_mark, utf16_units
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Mark:
 class MarkedText(QPlainTextEdit):
     def __init__(self, name: str, tip: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._places: list[tuple[int, int, bool]] = []
+        self._places: list[tuple[int, int, bool]] = []  # in UTF-16 units
         self.setReadOnly(True)
         self.setTabChangesFocus(True)
         self.setAccessibleName(name)
@@ -33,8 +34,9 @@ class MarkedText(QPlainTextEdit):
     def show_text(self, text: str, marks: Sequence[Mark] = ()) -> None:
         """Marks later in the list lie over earlier ones; the first strong one (else the first) is scrolled to."""
         self.setPlainText(text)
-        # Qt counts UTF-16 units
-        self._places = [(_units(text[: m.start]), _units(text[: m.end]), m.strong) for m in marks if m.start < m.end]
+        self._places = [
+            (utf16_units(text[: m.start]), utf16_units(text[: m.end]), m.strong) for m in marks if m.start < m.end
+        ]
         self._mark()
         places = [place for place in self._places if place[2]] or self._places
         if places:
@@ -60,24 +62,15 @@ class MarkedText(QPlainTextEdit):
         palette = self.palette()
         selections = []
         for start, end, strong in self._places:
-            selection = QTextEdit.ExtraSelection()
-            cursor = QTextCursor(self.document())
-            cursor.setPosition(start)
-            cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
             style = QTextCharFormat()
             amount = 0.35 if strong else 0.1
             style.setBackground(theme.blend(palette.accent().color(), palette.base().color(), amount))
             if strong:
                 style.setFontWeight(QFont.Weight.DemiBold)
-            selection.cursor, selection.format = cursor, style
-            selections.append(selection)
+            selections.append(make_mark(self.document(), start, end, style))
         self.setExtraSelections(selections)
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "_places"):
             QTimer.singleShot(0, self, self._mark)
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent, QPalette, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QPlainTextEdit, QTextEdit, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.text_places import make_mark, select_range, utf16_units
 
 WEAK, STRONG, DOUBTFUL = "weak", "strong", "doubtful"
 _TINTS = {WEAK: 0.10, STRONG: 0.38}
@@ -101,9 +102,7 @@ class SentenceText(QPlainTextEdit):
 
     def select(self, text: str, start: int, end: int) -> None:
         """Select characters of ``text``, which is shown, and bring their beginning into view."""
-        cursor = QTextCursor(self.document())
-        cursor.setPosition(utf16_units(text[:end]))
-        cursor.setPosition(utf16_units(text[:start]), QTextCursor.MoveMode.KeepAnchor)
+        cursor = select_range(self.document(), utf16_units(text[:end]), utf16_units(text[:start]))
         self.setTextCursor(cursor)
         bar = self.verticalScrollBar()
         bar.setValue(max(0, self._line_of(cursor) - 1))
@@ -163,16 +162,12 @@ class SentenceText(QPlainTextEdit):
         self.setExtraSelections([])
 
     def _cursor(self, index: int) -> QTextCursor:
-        cursor = QTextCursor(self.document())
-        cursor.setPosition(self._starts[index])
-        cursor.setPosition(self._ends[index], QTextCursor.MoveMode.KeepAnchor)
-        return cursor
+        return select_range(self.document(), self._starts[index], self._ends[index])
 
     def _draw(self) -> None:
         palette = self.palette()
         selections = []
         for mark in self._marks:
-            selection = QTextEdit.ExtraSelection()
             style = QTextCharFormat()
             if mark.kind == DOUBTFUL:
                 style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.WaveUnderline)
@@ -180,8 +175,7 @@ class SentenceText(QPlainTextEdit):
             else:
                 base = palette.color(QPalette.ColorRole.Base)
                 style.setBackground(theme.blend(palette.accent().color(), base, _TINTS[mark.kind]))
-            selection.cursor, selection.format = self._cursor(mark.index), style
-            selections.append(selection)
+            selections.append(make_mark(self.document(), self._starts[mark.index], self._ends[mark.index], style))
         self.setExtraSelections(selections)
 
     def _line_of(self, cursor: QTextCursor) -> int:
@@ -190,8 +184,3 @@ class SentenceText(QPlainTextEdit):
         layout = block.layout()
         line = layout.lineForTextPosition(cursor.positionInBlock()) if layout is not None else None
         return int(block.firstLineNumber() + (line.lineNumber() if line is not None and line.isValid() else 0))
-
-
-def utf16_units(text: str) -> int:
-    """How long Qt takes a text to be."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from PySide6.QtCore import QEvent, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QMouseEvent, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QPlainTextEdit, QTextEdit, QWidget
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.text_places import characters_before, make_mark, utf16_units
 from lmstudio_app.gui.widgets.scaled_label import FontScale
 
 _FAINT, _STRONG = 0.08, 0.55  # tints of the accent for strength 0 and 1; the text on it stays readable
@@ -82,7 +82,7 @@ class TranslationText(QPlainTextEdit):
         position = cursor.position()
         if rectangle.x() > point.x():  # the nearest gap is behind the character
             position -= 1
-        place = len(_before(self.toPlainText(), position))
+        place = characters_before(self.toPlainText(), position)
         if position < 0 or place >= len(self.toPlainText()) or point.x() - rectangle.x() > 3 * theme.em(self):
             return -1
         return place
@@ -90,9 +90,9 @@ class TranslationText(QPlainTextEdit):
     def point_at(self, place: int) -> QPoint:
         """The middle of a character, in the viewport."""
         cursor = QTextCursor(self.document())
-        cursor.setPosition(_units(self.toPlainText()[:place]))
+        cursor.setPosition(utf16_units(self.toPlainText()[:place]))
         left = self.cursorRect(cursor)
-        cursor.setPosition(_units(self.toPlainText()[: place + 1]))
+        cursor.setPosition(utf16_units(self.toPlainText()[: place + 1]))
         right = self.cursorRect(cursor)
         same_line = right.y() == left.y()
         return QPoint((left.x() + right.x()) // 2 if same_line else left.x() + 2, left.center().y())
@@ -119,7 +119,7 @@ class TranslationText(QPlainTextEdit):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         is_enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
         if self.isReadOnly() and is_enter and not event.modifiers():
-            self.chosen.emit(len(_before(self.toPlainText(), self.textCursor().position())))
+            self.chosen.emit(characters_before(self.toPlainText(), self.textCursor().position()))
             return
         super().keyPressEvent(event)
 
@@ -130,7 +130,7 @@ class TranslationText(QPlainTextEdit):
 
     def _on_cursor(self) -> None:
         if self.hasFocus():
-            self._point(len(_before(self.toPlainText(), self.textCursor().position())))
+            self._point(characters_before(self.toPlainText(), self.textCursor().position()))
 
     def _point(self, place: int) -> None:
         if place != self._pointed:
@@ -141,23 +141,9 @@ class TranslationText(QPlainTextEdit):
         palette, text = self.palette(), self.toPlainText()
         selections = []
         for mark in self._marks:
-            selection: Any = QTextEdit.ExtraSelection()
-            cursor = QTextCursor(self.document())
-            cursor.setPosition(_units(text[: mark.start]))
-            cursor.setPosition(_units(text[: mark.end]), QTextCursor.MoveMode.KeepAnchor)
+            start, end = utf16_units(text[: mark.start]), utf16_units(text[: mark.end])
             style = QTextCharFormat()
             amount = _FAINT + (_STRONG - _FAINT) * min(1.0, mark.strength)
             style.setBackground(theme.blend(palette.accent().color(), palette.base().color(), amount))
-            selection.cursor, selection.format = cursor, style
-            selections.append(selection)
+            selections.append(make_mark(self.document(), start, end, style))
         self.setExtraSelections(selections)
-
-
-def _units(text: str) -> int:
-    """Qt counts UTF-16 units."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-def _before(text: str, units: int) -> str:
-    """What stands before a place that Qt counts."""
-    return text.encode("utf-16-le", "surrogatepass")[: 2 * max(0, units)].decode("utf-16-le", "ignore")

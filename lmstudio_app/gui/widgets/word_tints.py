@@ -7,11 +7,12 @@ import math
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QColor, QHelpEvent, QPalette, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QLabel, QPlainTextEdit, QTextEdit, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtGui import QColor, QHelpEvent, QPalette, QTextCharFormat
+from PySide6.QtWidgets import QLabel, QPlainTextEdit, QToolTip, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.text import number_text
+from lmstudio_app.gui.text_places import make_mark, utf16_units
 from lmstudio_app.gui.widgets.scaled_label import Hint
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ _STRONGEST = 0.5  # of the colour on the paper: the text keeps a contrast of 4.5
 _FAINTEST = 0.06  # of the strongest word's share: less is not tinted
 _FULL = 0.5  # log-odds: a text whose strongest word says less than this is tinted faintly
 _FOR, _AGAINST = 0, 1  # blue and orange of the palette's colours, which everybody can tell apart
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2  # as Qt counts
 
 
 class WordTints(QWidget):
@@ -71,7 +68,9 @@ class WordTints(QWidget):
     def show_words(self, text: str, label: str, saliency: Saliency) -> None:
         """``label`` is what people call the label that was asked about."""
         self._saliency, self._label, self._text = saliency, label, text
-        self._places = [(_units(text[: word.start]), _units(text[: word.end]), word) for word in saliency.words]
+        self._places = [
+            (utf16_units(text[: word.start]), utf16_units(text[: word.end]), word) for word in saliency.words
+        ]
         self.view.setPlainText(text)
         strongest = sorted(saliency.words, key=lambda word: -abs(word.score))[:5]
         self.view.setAccessibleDescription(", ".join(self.tip_of(word) for word in strongest))
@@ -134,16 +133,11 @@ class WordTints(QWidget):
             tint = self.tint_of(word)
             if tint is None:
                 continue
-            selection = QTextEdit.ExtraSelection()
-            cursor = QTextCursor(self.view.document())
-            cursor.setPosition(start)
-            cursor.setPosition(end, QTextCursor.MoveMode.KeepAnchor)
             style = QTextCharFormat()
             style.setBackground(tint)
             if word.score < 0:
                 style.setUnderlineStyle(QTextCharFormat.UnderlineStyle.DashUnderline)
-            selection.cursor, selection.format = cursor, style
-            selections.append(selection)
+            selections.append(make_mark(self.view.document(), start, end, style))
         self.view.setExtraSelections(selections)
         if self._saliency is not None:
             swatch = '<span style="background-color: {colour};{style}">&nbsp;{text}&nbsp;</span>'
