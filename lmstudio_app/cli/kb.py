@@ -78,6 +78,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="P",
         help='below it the answer is "not in the knowledge base" (default: 0.4)',
     )
+    ask.add_argument(
+        "--min-score", type=float, default=0.15, metavar="P",
+        help="what --model marks with a lower score counts as none (default: 0.15)",
+    )  # fmt: skip
     ask.add_argument("--device", default="auto", choices=DEVICES)
     ask.add_argument("--json", action="store_true", help="one JSON object on stdout")
     ask.set_defaults(run=_ask)
@@ -137,7 +141,11 @@ def _ask(args: argparse.Namespace) -> int:
     if not args.question.strip():
         raise UserError("The question is empty.", "Write one, in quotation marks.")
     options = AskOptions(
-        top=args.top, read=args.read, min_probability=args.min_probability, max_new_tokens=args.max_new_tokens
+        top=args.top,
+        read=args.read,
+        min_probability=args.min_probability,
+        min_score=args.min_score,
+        max_new_tokens=args.max_new_tokens,
     )
     references = [
         _chosen(given, starter) for given, starter in zip((args.model, args.chat_model), STARTERS, strict=True)

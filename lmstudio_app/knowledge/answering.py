@@ -43,8 +43,10 @@ class AskOptions:
         minimum=0.0,
         maximum=1.0,
     )
+    # starter:qa over all 120 paragraphs of XQuAD: 99 of 100 right answers stay, a sixth of those to questions without
+    # an answer in there goes
     min_score: float = option(
-        0.0, "Least score", "A reader's answer with a lower score counts as none.", minimum=0.0, maximum=1.0
+        0.15, "Least score", "A reader's answer with a lower score counts as none.", minimum=0.0, maximum=1.0
     )
     max_new_tokens: int = option(
         128, "Longest answer", "A chat model's answer ends after this many tokens at the latest.",

@@ -18,7 +18,7 @@ from lmstudio_app.knowledge.search import KnowledgeBase
 from lmstudio_app.knowledge.writing import chat_messages, fit_passages, plain_lines
 from lmstudio_app.models.loading import LoadedModel
 
-ALWAYS = AskOptions(top=3, min_probability=0.0, max_new_tokens=8)
+ALWAYS = AskOptions(top=3, min_probability=0.0, min_score=0.0, max_new_tokens=8)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lmstudio_app.knowledge.search import KnowledgeBase
 from lmstudio_app.models.loading import LoadedModel
 from tests.knowledge.conftest import Listener
 
-ALWAYS = AskOptions(top=3, min_probability=0.0, max_new_tokens=12)
+ALWAYS = AskOptions(top=3, min_probability=0.0, min_score=0.0, max_new_tokens=12)
 QUESTION = "When do cats hunt?"
 
 
