@@ -117,8 +117,8 @@ def test_both_answers_are_there(
 ) -> None:  # fmt: skip
     base = tmp_path / "base"
     run(capsys, "kb", "build", base, folder, "--encoder", tiny_encoder)
-    asked = ("kb", "ask", base, "When do cats hunt?", "--min-probability", "0", "--min-score", "0", "--max-new-tokens", "9",
-             "--model", reader.reference, "--chat-model", chat.reference)  # fmt: skip
+    asked = ("kb", "ask", base, "When do cats hunt?", "--min-probability", "0", "--min-score", "0",
+             "--max-new-tokens", "9", "--model", reader.reference, "--chat-model", chat.reference)  # fmt: skip
     code, out, _ = run(capsys, *asked, "--json")
     row = json.loads(out)
     assert (code, row["kind"]) == (0, "generated")
