@@ -8,6 +8,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,8 @@ class LlamaProcess:
         self._gguf = gguf
         self._number = 0
         self._lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        # of our own, since a worker that is killed while it loads leaves its socket behind
+        self._folder = tempfile.mkdtemp(prefix="lmstudio-app-")
         self._told: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-P", llama_worker.__file__],
@@ -61,7 +64,7 @@ class LlamaProcess:
         self._reader = threading.Thread(target=self._read, name="llama.cpp answers", daemon=True)
         self._reader.start()
         try:
-            self._send(model=str(gguf), context=context, threads=threads or count_threads())
+            self._send(model=str(gguf), context=context, threads=threads or count_threads(), folder=self._folder)
         except BaseException:
             self.close()
             raise
@@ -108,6 +111,7 @@ class LlamaProcess:
             self._process.kill()
         self._process.wait()
         self._reader.join()
+        shutil.rmtree(self._folder, ignore_errors=True)  # it is gone once the model is loaded
         for file in (self._process.stdin, self._process.stdout, self._told):
             if file is not None:
                 with contextlib.suppress(OSError):  # something was still to be written to a process that is gone

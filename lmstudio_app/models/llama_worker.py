@@ -4,7 +4,8 @@ A file that is damaged, or too large for the memory, ends llama.cpp and not the 
 at any moment. It imports nothing of the application. Requests come on stdin and answers go to stdout, one JSON object a
 line. It ends with its stdin.
 
-First: ``model`` (the file), ``context`` (tokens), ``threads``. Answer: ``ready``, or ``problem`` (one line).
+First: ``model`` (the file), ``context`` (tokens), ``threads``, ``folder`` (an empty one, which is deleted). Answer:
+``ready``, or ``problem`` (one line).
 Then: ``ask``, a request of llama.cpp's ``/completions``, and its ``number``. Answers, all with this number: ``token``,
 ``logprob`` and ``top`` (pairs of a token and its logarithmic probability) for each token; ``read`` (tokens) for each
 part of the prompt, of which ``cached`` were known from the question before; last ``done`` with the ``ending``, or
@@ -20,8 +21,8 @@ import json
 import os
 import queue
 import secrets
+import shutil
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Requests:
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.stopped = 0  # questions up to this one are to end
+        self._folder: str | None = None
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self) -> None:
@@ -56,7 +58,10 @@ class Requests:
             if "stop" in request:
                 self.stopped = max(self.stopped, int(request["stop"]))
             else:
+                self._folder = request.get("folder", self._folder)
                 self._asked.put(request)
+        if self._folder is not None:  # while the model was still being loaded, and the application was killed
+            shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0)  # also in the middle of an answer: nobody is there any longer
 
     def next(self) -> dict[str, Any]:
@@ -79,9 +84,11 @@ def open_server(request: dict[str, Any]) -> Any:
     params.ui = False
     params.api_keys = [secrets.token_hex(32)]
     params.verbosity = _ERRORS
-    with tempfile.TemporaryDirectory(prefix="lmstudio-app-") as folder:
-        params.hostnames = [str(Path(folder) / "llama.sock")]
+    params.hostnames = [str(Path(request["folder"]) / "llama.sock")]
+    try:
         return xllamacpp.Server(params)
+    finally:
+        shutil.rmtree(request["folder"], ignore_errors=True)
 
 
 def answer(server: Any, asked: dict[str, Any], number: int, requests: Requests, answers: Answers) -> None:

@@ -5,6 +5,9 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ from lmstudio_app.errors import Cancelled, UserError
 from lmstudio_app.events import Event, Status
 from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.conversion import gguf_of
+from lmstudio_app.models.llama_cpp import LlamaProcess
 from lmstudio_app.models.loading import LoadRequest, load_model
 
 CAPITAL = [{"role": "user", "content": "What is the capital of France? Answer in one short sentence."}]
@@ -216,3 +220,27 @@ def test_loading_can_be_cancelled(starter_chat: Path) -> None:
         open_engine(str(starter_chat), JobContext(_on_event, control))
     assert events
     assert {child.pid for child in children()} == before
+
+
+@pytest.mark.parametrize("who", ["the worker", "the application"])
+def test_nothing_stays_in_the_temporary_folder_when_it_is_killed_while_it_loads(
+    who: str, starter_chat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf = gguf_of(starter_chat)
+    assert gguf is not None
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    if who == "the worker":
+        monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+        process = LlamaProcess(gguf, 128)
+        assert list(temporary.iterdir())
+        process.close()
+    else:
+        code = "import os, sys; from pathlib import Path; from lmstudio_app.models.llama_cpp import LlamaProcess; "
+        code += "LlamaProcess(Path(sys.argv[1]), 128); assert os.listdir(os.environ['TMPDIR']); os._exit(9)"
+        env = {**os.environ, "TMPDIR": str(temporary)}
+        assert subprocess.run([sys.executable, "-c", code, str(gguf)], env=env, check=False).returncode == 9
+        deadline = time.monotonic() + 20
+        while list(temporary.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert not list(temporary.iterdir())
