@@ -59,6 +59,8 @@ class FileRequest:
     def __post_init__(self) -> None:
         if self.output.suffix.lower() == self.input.suffix.lower() and _same(self.input, self.output):
             raise UserError("The output would replace the input.", "Choose another file for the output.")
+        if self.output.is_dir():  # told now, not after all the work
+            raise UserError("{path} is a folder.", "Name a file for the output.", path=str(self.output))
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,12 @@ def test_two_do_not_write_the_same_output(tmp_path: Path) -> None:
     assert outputs(target) == ["A!", "B!"]
 
 
+def test_a_folder_is_no_output_and_that_is_told_before_the_work(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.jsonl", "a")
+    with pytest.raises(UserError, match="is a folder"):
+        request(source, tmp_path)
+
+
 def test_a_device_may_be_the_output(tmp_path: Path) -> None:
     assert predict_file(request(write(tmp_path / "in.jsonl", "ab"), Path(os.devnull)), None, JobContext()).rows == 2
 
