@@ -37,8 +37,8 @@ _WORDS = {  # of the cards: what was measured, how, and the heads of the columns
     "translate": (
         "BLEU and chrF on sentences that it has not seen, out of English.",
         "Measured by `measure_starter.py translate starter:translate pairs.jsonl` with beam 4, by sacrebleu (for "
-        "Chinese with its tokenizer zh): captions of Multi30k's validation set for German and French, sentences of Tatoeba for "
-        "Chinese.",
+        "Chinese with its tokenizer zh): captions of Multi30k's validation set for German and French, sentences of "
+        "Tatoeba for Chinese.",
         ["into", "sentences", "BLEU", "chrF"],
     ),
     "qa": (
