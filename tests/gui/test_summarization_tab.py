@@ -277,7 +277,7 @@ def test_a_whole_file_by_an_encoder_decoder(qtbot: Any, make_tab: Any, services:
     rows = ["", "we drink tea", "the cat sits on the mat"]
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({"text": text}) + "\n" for text in rows), encoding="utf-8")
-    tab.ways.setCurrentWidget(tab.batch)
+    tab.ways.show_file()
     tab.batch.open_file(path)
     settle(qtbot, services)
     tab.batch.run_button.click()

@@ -261,7 +261,7 @@ def test_a_whole_file_in_the_chosen_language(qtbot: Any, tab: Any, marian: Path,
     source, output = tmp_path / "in.jsonl", tmp_path / "in-translation.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in (TEXT, "Good morning")))
     tab.body.languages.choose("", "de")
-    tab.ways.setCurrentIndex(1)
+    tab.ways.show_file()
     tab.batch.open_file(source)
     qtbot.waitUntil(tab.batch.run_button.isEnabled, timeout=10_000)
     tab.batch.run_button.click()

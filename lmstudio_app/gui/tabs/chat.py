@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, QUrl, Signal
 from PySide6.QtGui import QDesktopServices, QKeyEvent, QKeySequence, QShortcut, QShowEvent
-from PySide6.QtWidgets import QApplication, QFrame, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
@@ -23,12 +23,14 @@ from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.try_queries import Study, study_model
+from lmstudio_app.gui.widgets.card import make_card
 from lmstudio_app.gui.widgets.chat_body import CodeColours
 from lmstudio_app.gui.widgets.chat_compare import ComparePane
 from lmstudio_app.gui.widgets.chat_list import ConversationsPanel, Listed
 from lmstudio_app.gui.widgets.chat_pane import ConversationPane
 from lmstudio_app.gui.widgets.chat_settings import ChatSettings
 from lmstudio_app.gui.widgets.file_batch import FileBatch
+from lmstudio_app.gui.widgets.mode_bar import ModeBar
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
@@ -93,24 +95,23 @@ class ChatTab(QWidget):
         self.compare = ComparePane(self._services, self.settings_panel.options, colours, body)
         self.files = FileBatch(self._services, "chat", body)
         self.files.set_options(self.settings_panel.options)
-        self.modes = QTabBar(body)
-        self.modes.setDrawBase(False)
-        self.modes.setExpanding(False)
-        self.modes.setAccessibleName(self.tr("Ways to chat"))
-        for text, tip in (
-            (self.tr("Conversation"), self.tr("Talk with the model")),
-            (self.tr("Compare two models"), self.tr("Ask two models the same, side by side")),
-            (self.tr("From a file"), self.tr("Have every question of a file answered")),
-        ):
-            self.modes.setTabToolTip(self.modes.addTab(text), tip)
+        self.modes = ModeBar(
+            self.tr("Ways to chat"),
+            (
+                (self.tr("Conversation"), self.tr("Talk with the model")),
+                (self.tr("Compare two models"), self.tr("Ask two models the same, side by side")),
+                (self.tr("From a file"), self.tr("Have every question of a file answered")),
+            ),
+            body,
+        )
         self.stack = QStackedWidget(body)
         for pane in (self.pane, self.compare, self.files):
             self.stack.addWidget(pane)
-        self._left = _card(self.panel)
+        self._left = make_card(self.panel)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, body)
         self.splitter.setChildrenCollapsible(False)
         self.splitter.setHandleWidth(theme.em(self, 0.5))
-        for index, widget in enumerate((self._left, self.stack, _card(self.settings_panel))):
+        for index, widget in enumerate((self._left, self.stack, make_card(self.settings_panel))):
             self.splitter.addWidget(widget)
             self.splitter.setStretchFactor(index, int(index == 1))
         column = QVBoxLayout(body)
@@ -381,16 +382,6 @@ class ChatTab(QWidget):
             no=self.tr("Stay here"),
             on_yes=lambda: _open_in_browser(url),
         )
-
-
-def _card(widget: QWidget) -> QFrame:
-    card = QFrame()
-    card.setProperty("card", True)
-    layout = QVBoxLayout(card)
-    pad = theme.em(card, 0.6)
-    layout.setContentsMargins(pad, pad, pad, pad)
-    layout.addWidget(widget)
-    return card
 
 
 def _open_in_browser(url: QUrl) -> None:

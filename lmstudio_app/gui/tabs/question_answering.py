@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QShowEvent
-from PySide6.QtWidgets import QApplication, QFrame, QSplitter, QStackedWidget, QTabBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
@@ -25,6 +25,7 @@ from lmstudio_app.gui.kb_queries import (
 )
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.try_queries import Sample
+from lmstudio_app.gui.widgets.card import make_card
 from lmstudio_app.gui.widgets.file_batch import FileBatch
 from lmstudio_app.gui.widgets.kb_ask import AskPane
 from lmstudio_app.gui.widgets.kb_build import BuildStrip
@@ -33,6 +34,7 @@ from lmstudio_app.gui.widgets.kb_models import READER, WRITER, AnswerModels
 from lmstudio_app.gui.widgets.kb_own_text import OwnTextPane
 from lmstudio_app.gui.widgets.kb_shelf import ShelfPanel
 from lmstudio_app.gui.widgets.kb_texts import markdown_text, plain_text, rows_text
+from lmstudio_app.gui.widgets.mode_bar import ModeBar
 from lmstudio_app.knowledge.handbook import handbook_folder
 from lmstudio_app.knowledge.prediction import knowledge_prediction
 
@@ -97,21 +99,15 @@ class QuestionAnsweringTab(QWidget):
 
     def _build(self) -> None:
         self.models = AnswerModels(self._services, self)
-        self.modes = QTabBar(self)
-        self.modes.setDrawBase(False)
-        self.modes.setExpanding(False)
-        self.modes.setAccessibleName(self.tr("What is asked"))
-        for text, tip in (
-            (self.tr("A knowledge base"), self.tr("Ask many documents at once")),
-            (self.tr("One text of your own"), self.tr("Ask one text that you paste")),
-            (self.tr("From a file"), self.tr("Have every question of a file answered from the knowledge base")),
-        ):
-            self.modes.setTabToolTip(
-                self.modes.addTab(
-                    text,
-                ),
-                tip,
-            )
+        self.modes = ModeBar(
+            self.tr("What is asked"),
+            (
+                (self.tr("A knowledge base"), self.tr("Ask many documents at once")),
+                (self.tr("One text of your own"), self.tr("Ask one text that you paste")),
+                (self.tr("From a file"), self.tr("Have every question of a file answered from the knowledge base")),
+            ),
+            self,
+        )
         self.shelf = ShelfPanel(self)
         self.contents = FilesPanel(self._settings, self)
         self.strip = BuildStrip(self)
@@ -121,13 +117,13 @@ class QuestionAnsweringTab(QWidget):
         left.addWidget(self.shelf)
         left.addWidget(self.contents)
         left.setStretchFactor(1, 1)
-        side = _card(left, self.strip)
+        side = make_card(left, self.strip)
         side.setMinimumWidth(theme.characters(self, 38))
         self.pane = AskPane(self._settings, self._services.query_runner, self)
         self.files = FileBatch(self._services, knowledge_prediction(handbook_folder()), self)
         self.own_text = OwnTextPane(self._services, self)
         self.right = QStackedWidget(self)
-        self.right.addWidget(_card(self.pane))
+        self.right.addWidget(make_card(self.pane))
         self.right.addWidget(self.files)
         self.splitter = QSplitter(Qt.Orientation.Horizontal, self)
         self.splitter.setChildrenCollapsible(False)
@@ -400,15 +396,3 @@ class QuestionAnsweringTab(QWidget):
 
 def _local_paths(event: QDragEnterEvent | QDropEvent) -> list[Path]:
     return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-
-
-def _card(*widgets: QWidget) -> QFrame:
-    card = QFrame()
-    card.setProperty("card", True)
-    pad = theme.em(card, 0.8)
-    layout = QVBoxLayout(card)
-    layout.setContentsMargins(pad, pad, pad, pad)
-    layout.setSpacing(theme.em(card, 0.5))
-    for index, widget in enumerate(widgets):
-        layout.addWidget(widget, int(index == 0))
-    return card

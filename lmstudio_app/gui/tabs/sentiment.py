@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.file_judge import FileJudge
+from lmstudio_app.gui.widgets.mode_bar import TextOrFile
 from lmstudio_app.gui.widgets.segments import Segments
 from lmstudio_app.gui.widgets.text_judge import TextJudge
 from lmstudio_app.tasks.sentiment import JUDGE
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
 
 MODES = (JUDGE.name, ZERO_SHOT.name)
-VIEWS = ("one", "many")
 
 
 class SentimentTab(QWidget):
@@ -56,10 +56,13 @@ class SentimentTab(QWidget):
 
     def show_view(self, name: str) -> None:
         """``one`` text, or ``many``: a file."""
-        self.views.choose(name)
+        if name == "one":
+            self.ways.show_text()
+        else:
+            self.ways.show_file()
 
     def open_file(self, path: Path) -> None:
-        self.show_view("many")
+        self.ways.show_file()
         self.many.open_file(path)
 
     def shutdown(self) -> None:
@@ -73,10 +76,13 @@ class SentimentTab(QWidget):
         self.page = PlaygroundPage(services, mode, self)
         self.one = TextJudge(services)
         self.many = FileJudge(services.batch_runner, self._settings)
-        self._pages = QStackedWidget(self.page)
-        self._pages.addWidget(self.one)
-        self._pages.addWidget(self.many)
-        self.page.set_body(self._pages)
+        self.ways = TextOrFile(
+            self.one,
+            self.many,
+            (self.tr("Type a text and see what the model makes of it"), self.tr("Label every row of a file")),
+            self,
+        )
+        self.page.set_body(self.ways)
         self.modes = Segments(
             self.tr("What is judged"),
             (
@@ -85,18 +91,9 @@ class SentimentTab(QWidget):
             ),
             self,
         )
-        self.views = Segments(
-            self.tr("How many texts"),
-            (
-                (VIEWS[0], self.tr("One text"), self.tr("Type a text and see what the model makes of it")),
-                (VIEWS[1], self.tr("A file"), self.tr("Label every row of a file")),
-            ),
-            self,
-        )
         header = QHBoxLayout()
         header.addWidget(self.modes)
         header.addStretch(1)
-        header.addWidget(self.views)
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.9)
         layout.setContentsMargins(pad, pad, pad, theme.em(self, 0.6))
@@ -110,7 +107,6 @@ class SentimentTab(QWidget):
 
     def _connect(self) -> None:
         self.modes.chosen.connect(self._on_mode)
-        self.views.chosen.connect(lambda name: self._pages.setCurrentIndex(VIEWS.index(name)))
         self.page.model_changed.connect(self.one.set_model)
         self.page.model_changed.connect(self.many.set_model)
         self.page.step_requested.connect(self.step_requested)
@@ -142,5 +138,5 @@ class SentimentTab(QWidget):
             )  # the old labels' rows are no answer any more
 
     def _on_text_chosen(self, text: str) -> None:
-        self.show_view("one")
+        self.ways.show_text()
         self.one.set_text(text)

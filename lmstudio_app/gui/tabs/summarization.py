@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.file_batch import FileBatch
+from lmstudio_app.gui.widgets.mode_bar import TextOrFile
 from lmstudio_app.gui.widgets.summary_body import SummaryBody
 from lmstudio_app.gui.widgets.summary_source import PREDICTION
 
@@ -28,14 +29,14 @@ class SummarizationTab(QWidget):
         self.body = SummaryBody(services, self)
         self.batch = FileBatch(services, PREDICTION, self)
         self.batch.set_options(self.body.options)
-        self.ways = QTabWidget(self)
-        self.ways.setDocumentMode(True)
-        self.ways.setAccessibleName(self.tr("One text, or a file"))
-        self.ways.addTab(self.body, self.tr("One text"))
-        self.ways.addTab(self.batch, self.tr("Whole file"))
-        self.ways.setTabToolTip(0, self.tr("Summarise a text of any length, and see where each sentence comes from"))
-        self.ways.setTabToolTip(
-            1, self.tr("Summarise every row of a file, with the length and the options of “One text”")
+        self.ways = TextOrFile(
+            self.body,
+            self.batch,
+            (
+                self.tr("Summarise a text of any length, and see where each sentence comes from"),
+                self.tr("Summarise every row of a file, with the length and the options of “One text”"),
+            ),
+            self,
         )
         self.page.set_body(self.ways)
         self.page.model_changed.connect(self._on_model)

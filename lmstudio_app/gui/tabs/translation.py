@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.playground_page import PlaygroundPage
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.file_batch import FileBatch
+from lmstudio_app.gui.widgets.mode_bar import TextOrFile
 from lmstudio_app.gui.widgets.translation_body import TranslationBody
 from lmstudio_app.gui.widgets.translation_languages import LanguageBar
 
@@ -30,13 +31,15 @@ class TranslationTab(QWidget):
         self.body = TranslationBody(services, self.languages, self)
         self.batch = FileBatch(services, "translation", self)
         self.batch.set_options(self.body.options)
-        self.ways = QTabWidget(self)
-        self.ways.setDocumentMode(True)
-        self.ways.setAccessibleName(self.tr("One text, or a file"))
-        self.ways.addTab(self.body, self.tr("One text"))
-        self.ways.addTab(self.batch, self.tr("Whole file"))
-        self.ways.setTabToolTip(0, self.tr("Translate a text, of any length, and look at each sentence"))
-        self.ways.setTabToolTip(1, self.tr("Translate every row of a file, with the settings of “One text”"))
+        self.ways = TextOrFile(
+            self.body,
+            self.batch,
+            (
+                self.tr("Translate a text, of any length, and look at each sentence"),
+                self.tr("Translate every row of a file, with the settings of “One text”"),
+            ),
+            self,
+        )
         column = QWidget(self)
         inside = QVBoxLayout(column)
         inside.setContentsMargins(0, 0, 0, 0)
