@@ -2,6 +2,7 @@
 
     .venv/bin/python packaging/screenshots.py packaging/screenshots
     .venv/bin/python packaging/screenshots.py /tmp/pictures --size 1920x1080 --theme dark
+    .venv/bin/python packaging/screenshots.py packaging/screenshots --only playgrounds
 
 Works on any display, and without one (then Qt draws in memory). Settings and runs live in a folder of its own that is
 removed afterwards; the starter encoder is taken from your models when it is there, and is fetched otherwise. Look at
@@ -22,6 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from playground_scenes import play_playgrounds  # noqa: E402 - a module beside this one
 
 from lmstudio_app import display, settings  # noqa: E402 - the checkout that this file is in
 
@@ -125,6 +128,9 @@ def play(stage: Stage) -> None:
     play_main_job(stage)
     play_pretraining(stage)
     play_history(stage)
+
+
+SCENES = {"trainings": play, "playgrounds": play_playgrounds}
 
 
 def play_main_job(stage: Stage) -> None:
@@ -282,6 +288,7 @@ def main() -> int:
     parser.add_argument("--size", type=read_size, default=(1280, 800), metavar="WIDTHxHEIGHT")
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     parser.add_argument("--language", choices=("en",), default="en", help="numbers and dates, too")
+    parser.add_argument("--only", choices=tuple(SCENES), help="only these pictures")
     options = parser.parse_args()
     if display.display_problem():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -309,7 +316,9 @@ def main() -> int:
         window.show()
         stage = Stage(app, window, options.folder)
         try:
-            play(stage)
+            for name, scene in SCENES.items():
+                if options.only in (None, name):
+                    scene(stage)
         finally:
             for runner in window.services.runners():
                 runner.cancel_all()
