@@ -172,8 +172,8 @@ def test_a_reply_is_written_again_beside_the_first_one(tab: ChatTab, qtbot: Any)
 def test_at_temperature_0_it_says_why_nothing_changes(tab: ChatTab, qtbot: Any) -> None:
     set_options(tab, temperature=0.0)
     ask(qtbot, tab, "hello", tokens=5)
-    tab.session.again(tab.session.path[-1].key)
-    qtbot.waitUntil(lambda: tab.session.is_writing)
+    with qtbot.waitSignal(tab.session.wrote, timeout=20_000):
+        tab.session.again(tab.session.path[-1].key)
     settle(qtbot, tab)
     assert "temperature 0" in tab.pane.notice.text()
 

@@ -167,6 +167,7 @@ def test_a_reader_marks_and_a_chat_model_writes(
     tab.use_model(str(reader))
     tab.models.use("chat", str(chat))
     qtbot.waitUntil(lambda: tab.models.reader is not None, timeout=20_000)
+    tab.pane.form.set_values({"options.min_score": 0.0})  # random weights are sure of nothing
     texts: list[str] = []
     tab.asker.events.connect(lambda _: texts.append(tab.pane.answer.written_text))
     both = ask(qtbot, tab, MOON)
@@ -379,7 +380,7 @@ def test_one_built_with_an_encoder_that_is_gone_is_built_anew(
     qtbot.waitUntil(lambda: bool(tab.library.building))
     qtbot.waitUntil(lambda: not tab.library.building, timeout=60_000)
     qtbot.waitUntil(lambda: tab.pane.bar.run_button.isEnabled(), timeout=10_000)
-    assert ask(qtbot, tab, MOON).marked.answer == "The moon goes around the earth in 27 days."
+    assert "27 days" in ask(qtbot, tab, MOON).marked.answer
 
 
 def test_a_damaged_one_says_so(qtbot: Any, make_tab: Callable[[], QuestionAnsweringTab], starter: Path) -> None:
@@ -422,8 +423,8 @@ def test_a_file_of_questions(
     qtbot.mouseClick(tab.files.run_button, LEFT)
     qtbot.waitUntil(lambda: tab.files.report is not None, timeout=60_000)
     rows = [json.loads(line) for line in tab.files.report.output.read_text(encoding="utf-8").splitlines()]
-    assert [row["kind"] for row in rows] == ["sentence", "none"]
-    assert rows[0]["answer"] == "The moon goes around the earth in 27 days."
+    assert [row["kind"] == "none" for row in rows] == [False, True]
+    assert "27 days" in rows[0]["answer"]  # of the reader that comes with the app, or the whole sentence without it
 
 
 def test_what_was_chosen_is_there_again(
