@@ -62,6 +62,7 @@ class FileBatch(QFrame):
         self._loaded: LoadedModel | None = None
         self._options: Callable[[], Any] = self._prediction.options
         self._look: FileLook | None = None
+        self._reading: Path | None = None  # a file that is being looked at
         self._output: Path | None = None
         self._handle: JobHandle | None = None
         self._stopping = False
@@ -74,7 +75,8 @@ class FileBatch(QFrame):
     def set_model(self, loaded: LoadedModel | None) -> None:
         """Ask this model from now on; a run with another one is stopped, and what it did is kept."""
         if loaded is not self._loaded:
-            self.cancel()
+            if self._reading is None:
+                self.cancel()
             self._loaded = loaded
             self._settle()
 
@@ -84,13 +86,18 @@ class FileBatch(QFrame):
 
     def set_prediction(self, prediction: Prediction, subject: str = "", *, needs_model: bool = True) -> None:
         """Ask for something else, or ask something else (``subject`` names it; see :class:`FileRequest`)."""
-        self.cancel()
+        if subject and subject == self._subject:
+            return  # nothing else: what runs may go on
         same_inputs = prediction.inputs == self._prediction.inputs
+        path = self._reading  # begins anew: the other prediction may look for other columns
+        if path is None and self._look is not None and not same_inputs:
+            path = self._look.path
+        self.cancel()
         self._prediction, self._subject, self._needs_model = prediction, subject, needs_model
         if not same_inputs:
             self._build_columns()
-            if self._look is not None:
-                self.open_file(self._look.path)
+        if path is not None:
+            self.open_file(path)
         self._settle()
 
     def open_file(self, path: Path) -> None:
@@ -99,6 +106,7 @@ class FileBatch(QFrame):
         self._settings.set("batch.folder", str(path.parent))
         handle = self._services.query_runner.start(look_at_file, LookRequest(path, self._prediction), quiet=True)
         self._watch(handle)
+        self._reading = path
         self.summary.setText(self.tr("Reading {name}").format(name=path.name))
         handle.succeeded.connect(lambda look: self._on_looked(handle, look))
 
@@ -139,7 +147,7 @@ class FileBatch(QFrame):
 
     def cancel(self) -> None:
         handle, self._handle = self._handle, None
-        self._stopping = False
+        self._stopping, self._reading = False, None
         if handle is not None:
             handle.cancel()
 
@@ -291,7 +299,7 @@ class FileBatch(QFrame):
             self._handle = None
             if self._stopping:
                 self.summary.setText(self.tr("Stopped; what is done is kept"))
-            self._stopping = False
+            self._stopping, self._reading = False, None
             self._settle()
 
     def _show_problem(self, error: UserError) -> None:
