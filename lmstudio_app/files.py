@@ -155,8 +155,14 @@ def sweep(folder: Path, name: str | None = None) -> None:
             path.unlink(missing_ok=True)
 
 
-def move_to_trash(folder: Path) -> None:
-    """Move a folder to the system's trash. Raises :class:`UserError` where a disk has none."""
+def move_to_trash(
+    folder: Path,
+    remedy: str = "This system may have no trash for that disk: delete the folder yourself.",
+    **parameters: str,
+) -> None:
+    """Move a folder to the system's trash. Raises :class:`UserError` where a disk has none, with ``remedy``, a template
+    for ``parameters``.
+    """
     from send2trash import send2trash
 
     try:
@@ -164,9 +170,10 @@ def move_to_trash(folder: Path) -> None:
     except OSError as error:  # also what it raises where a disk has no trash
         raise UserError(
             "{folder} cannot be moved to the trash ({reason}).",
-            "This system may have no trash for that disk: delete the folder yourself.",
+            remedy,
             folder=str(folder),
             reason=error.strerror or str(error) or type(error).__name__,
+            **parameters,
         ) from error
 
 

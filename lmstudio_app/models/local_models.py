@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.files import format_bytes
+from lmstudio_app.files import format_bytes, move_to_trash
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.begun import downloads_folder, list_begun
 from lmstudio_app.models.catalog import load_catalog
@@ -137,18 +137,8 @@ def is_ours(item: LocalItem) -> bool:
 
 
 def _remove(item: LocalItem, *, for_good: bool) -> None:
-    from send2trash import send2trash
-
     if for_good or item.kind != "model":  # what can be made again needs no trash
         shutil.rmtree(item.folder)
         return
-    try:
-        send2trash(str(item.folder))
-    except OSError as error:  # also what it raises where a disk has no trash
-        raise UserError(
-            "{folder} cannot be moved to the trash ({reason}).",
-            "Delete it for good: `lmstudio-app models delete {name} --for-good`.",
-            folder=str(item.folder),
-            name=item.reference,
-            reason=error.strerror or str(error) or type(error).__name__,
-        ) from error
+    remedy = "Delete it for good: `lmstudio-app models delete {name} --for-good`."
+    move_to_trash(item.folder, remedy, name=item.reference)
