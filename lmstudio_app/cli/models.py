@@ -22,6 +22,7 @@ from lmstudio_app.models.references import resolve
 from lmstudio_app.models.remote_code import allow_code, forbid_code, is_allowed, own_code
 from lmstudio_app.models.sources import FetchRequest, fetch_model
 from lmstudio_app.models.starter_pack import PACK, fetch_pack
+from lmstudio_app.tasks import PREDICTIONS
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,6 +33,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the models of the catalogue and those on this computer")
+    listing.add_argument(
+        "--for", dest="prediction", choices=[item.name for item in PREDICTIONS], metavar="WHAT",
+        help="only those on this disk that can be asked for it, the ones that `predict WHAT` would take",
+    )  # fmt: skip
     listing.set_defaults(run=_list)
     fetch = actions.add_parser("fetch", help="download a model; a download that was cut goes on where it ended")
     fetch.add_argument(
@@ -83,6 +88,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _list(args: argparse.Namespace) -> int:
+    if args.prediction:
+        return _list_suitable(args)
     models = list_models()
     local = list_local()
     if args.json:
@@ -110,6 +117,31 @@ def _list(args: argparse.Namespace) -> int:
         sys.stdout.write("\nKept in the cache, and made or fetched again when needed:\n")
         write_table([(item.reference, format_bytes(item.size), item.kind) for item in others])
     sys.stdout.write(f"\nOn this disk: {format_bytes(sum(item.size for item in local))}\n")
+    return 0
+
+
+def _list_suitable(args: argparse.Namespace) -> int:
+    from lmstudio_app.playground.suitable import find_suitable
+
+    with console_context(json=False) as ctx:
+        found = find_suitable(args.prediction, ctx)
+    if args.json:
+        rows = [
+            {
+                "reference": model.reference,
+                "title": model.title,
+                "parameters": model.card.parameters,
+                "made_for_it": model.made_for_it,
+                "run": str(model.run.folder) if model.run is not None else None,
+            }
+            for model in found
+        ]
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+        return 0
+    header = ("NAME", "PARAMETERS", "MADE FOR IT", "TITLE")
+    ways = {True: "yes", False: "by prompt"}
+    lines = [(m.reference, f"{m.card.parameters:,}", ways[m.made_for_it], m.title) for m in found]
+    write_table([header, *lines])
     return 0
 
 
