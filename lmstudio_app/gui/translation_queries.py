@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
     from lmstudio_app.tasks.alignment import Alignment
     from lmstudio_app.tasks.segments import Span
-    from lmstudio_app.tasks.translating import Plan, TranslateOptions, Translation
+    from lmstudio_app.tasks.translating import Plan, Translation
     from lmstudio_app.tasks.translation_direction import Offer
+    from lmstudio_app.tasks.translators import TranslateOptions
     from lmstudio_app.tasks.writing import Hypothesis
 
 
@@ -70,7 +71,7 @@ def translate_whole(question: TextQuestion, ctx: JobContext) -> TextAnswer:
 
 def write_alternatives(question: TextQuestion, ctx: JobContext) -> list[Hypothesis]:
     """Several translations of one piece."""
-    from lmstudio_app.tasks.translating import make_translator
+    from lmstudio_app.tasks.translators import make_translator
 
     options = question.options
     translator = make_translator(question.loaded, options)
@@ -87,7 +88,7 @@ class PairQuestion:
 
 def align_pair(question: PairQuestion, ctx: JobContext) -> Alignment | None:
     """Which words of the two belong together; None where the model cannot say."""
-    from lmstudio_app.tasks.translating import make_translator
+    from lmstudio_app.tasks.translators import make_translator
 
     translator = make_translator(question.loaded, question.options)
     return translator.align([(question.source, question.target)], [""], ctx)[0]
@@ -160,7 +161,7 @@ class Draft:
 
 def with_languages(manner: Any, source: str, target: str, **others: Any) -> TranslateOptions:
     """The options of a page's form, and the languages that it shows."""
-    from lmstudio_app.tasks.translating import TranslateOptions
+    from lmstudio_app.tasks.translators import TranslateOptions
 
     fields = {item.name: getattr(manner, item.name) for item in dataclasses.fields(manner)}
     return TranslateOptions(**{**fields, "source_language": source, "target_language": target, **others})

@@ -13,8 +13,9 @@ from lmstudio_app.tasks.outputs import Text
 from lmstudio_app.tasks.seq2seq import TEXT, Seq2SeqOptions, collate, encode_targets, evaluate_pairs, smoothed_loss
 from lmstudio_app.tasks.task import Evaluation, Features, Prediction, Rows, Setup, Task, count_labels
 from lmstudio_app.tasks.text_metrics import translation_scores
-from lmstudio_app.tasks.translating import LONGEST_RATIO, TranslateOptions, translate
+from lmstudio_app.tasks.translating import translate
 from lmstudio_app.tasks.translation_direction import Direction
+from lmstudio_app.tasks.translators import LONGEST_RATIO, TranslateOptions
 from lmstudio_app.tasks.writing import Prompt
 
 if TYPE_CHECKING:

@@ -55,7 +55,8 @@ def load(args: argparse.Namespace) -> Any:
 
 def ours(folder: Path, args: argparse.Namespace) -> Outcome:
     from lmstudio_app.jobs import JobContext
-    from lmstudio_app.tasks.translating import TranslateOptions, translate
+    from lmstudio_app.tasks.translating import translate
+    from lmstudio_app.tasks.translators import TranslateOptions
 
     loaded, texts = load(args), json.loads((folder / "texts.json").read_text())
     options = TranslateOptions(

@@ -60,7 +60,8 @@ def translate(qtbot: Any, tab: Any, text: str = TEXT) -> str:
 
 
 def expected(model: Path, text: str, **options: Any) -> Any:
-    from lmstudio_app.tasks.translating import TranslateOptions, translate
+    from lmstudio_app.tasks.translating import translate
+    from lmstudio_app.tasks.translators import TranslateOptions
 
     loaded = load_model(LoadRequest(str(model)), JobContext())
     chosen = TranslateOptions(beams=2, max_new_tokens=10, **options)

@@ -11,7 +11,8 @@ import pytest
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
 from lmstudio_app.tasks.alignment import _by_words, can_align, token_spans, word_spans
-from lmstudio_app.tasks.translating import TranslateOptions, make_translator, translate
+from lmstudio_app.tasks.translating import translate
+from lmstudio_app.tasks.translators import TranslateOptions, make_translator
 from tests.tiny_chat import build_chat
 from tests.tiny_seq2seq import CHINESE, PAIRS, build_bart, build_m2m100, build_marian, build_t5
 

@@ -12,14 +12,9 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Status
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model
-from lmstudio_app.tasks.translating import (
-    TranslateOptions,
-    make_translator,
-    tidy_reply,
-    translate,
-    translate_text,
-)
+from lmstudio_app.tasks.translating import translate, translate_text
 from lmstudio_app.tasks.translation_direction import offered_languages
+from lmstudio_app.tasks.translators import TranslateOptions, make_translator, tidy_reply
 from tests.tiny_chat import build_chat
 from tests.tiny_seq2seq import PAIRS, build_m2m100, build_marian, build_t5
 

@@ -42,7 +42,7 @@ from lmstudio_app.gui.widgets.translation_settings import TranslationSettings
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
-    from lmstudio_app.tasks.translating import TranslateOptions
+    from lmstudio_app.tasks.translators import TranslateOptions
     from lmstudio_app.tasks.writing import Hypothesis
 
 _ALTERNATIVES = 6

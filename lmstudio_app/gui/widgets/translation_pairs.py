@@ -18,7 +18,7 @@ from lmstudio_app.settings import Settings
 
 if TYPE_CHECKING:
     from lmstudio_app.tasks.alignment import Alignment
-    from lmstudio_app.tasks.translating import TranslateOptions
+    from lmstudio_app.tasks.translators import TranslateOptions
 
 _SENTENCE = 0.05  # strength of the tint below a whole sentence
 _WORD = 1.0  # of the word that is pointed at

@@ -14,7 +14,7 @@ from lmstudio_app.gui.widgets.sample_list import SampleList
 from lmstudio_app.gui.widgets.scaled_label import Hint
 from lmstudio_app.gui.widgets.try_history import QuestionHistory
 from lmstudio_app.settings import Settings
-from lmstudio_app.tasks.translating import TranslationManner
+from lmstudio_app.tasks.translators import TranslationManner
 
 _KEY = "translation.options"
 
