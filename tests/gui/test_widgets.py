@@ -109,7 +109,8 @@ def test_figures_take_another_row_where_one_has_no_room(qtbot) -> None:
 
 
 def test_the_rail_paints_every_state_in_both_sizes(qtbot) -> None:
-    rail = NavigationRail([("One", "first"), ("Two", "second"), ("Three", "third")])
+    steps = [("Make", "1", "One", "first"), ("Make", "2", "Two", "second"), ("Use", "", "Three", "third")]
+    rail = NavigationRail(steps)
     qtbot.addWidget(rail)
     chosen: list[int] = []
     rail.current_changed.connect(chosen.append)
