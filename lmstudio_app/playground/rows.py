@@ -23,8 +23,9 @@ def read_rows(
     """The rows from number ``first`` on; each knows its line and its number.
 
     Lines of JSON keep all they hold. Of a table come the inputs of the prediction, from the ``columns`` named for them,
-    else from those that look like them. Raises :class:`UserError` naming the line that is no row, and as
-    :func:`lmstudio_app.data.sources.read_table` and :func:`lmstudio_app.data.columns.resolve_columns` do.
+    else from those that look like them; a text in place of a conversation is its only message. Raises
+    :class:`UserError` naming the line that is no row, and as :func:`lmstudio_app.data.sources.read_table` and
+    :func:`lmstudio_app.data.columns.resolve_columns` do.
     """
     if is_json_lines(path) and not columns:
         yield from itertools.islice(_json_lines(path), first, None)
@@ -79,13 +80,22 @@ def _table_rows(
 
     table = read_table(str(path), ctx)
     found = resolve_columns(table.dataset, prediction.inputs, columns)
+    if not found:
+        raise UserError(
+            "None of the columns {names} holds what the model is asked.",
+            "Say which one does.",
+            names=", ".join(table.dataset.column_names),
+        )
     texts = {spec.name for spec in prediction.inputs if spec.type == "text"}
+    chats = {spec.name for spec in prediction.inputs if spec.type == "messages"}
     for start in range(first, len(table.dataset), _SLICE):
         batch = table.dataset[start : start + _SLICE]
         for offset in range(len(batch[next(iter(found.values()))])):
             values: dict[str, Any] = {}
             for name, column in found.items():
                 value = batch[column][offset]
+                if name in chats and isinstance(value, str) and value.strip():
+                    value = [{"role": "user", "content": value}]
                 values[name] = str(value) if name in texts and value is not None else value
             _, line = table.line(start + offset)
             yield Row(values, line=line or start + offset + 1, number=start + offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.data.batching import sorted_batches
@@ -203,11 +203,12 @@ MESSAGES = ColumnSpec(
     required=False,
     aliases=("messages", "conversations", "conversation", "chat", "dialogue", "dialog"),
 )
+_QUESTIONS = ("question", "prompt", "message", "instruction", "input", "text")  # columns of texts, each a first message
 CHAT_REPLY = Prediction(
     name="chat",
     title="Chat",
     help="Write the next answer of a conversation.",
-    inputs=(MESSAGES,),
+    inputs=(replace(MESSAGES, aliases=(*MESSAGES.aliases, *_QUESTIONS)),),
     heads=("causal-lm",),
     output=Text,
     predict=predict_replies,

@@ -103,7 +103,7 @@ def test_a_long_text_is_read_in_parts(qtbot: Any, tab: Any, services: Any) -> No
     body._asker.events.connect(lambda _: stages.add(body.result.stage.text()))
     summarize(qtbot, tab, services, LONG)
     parts = [part for part in body.answer.summary.parts if part.round == 0]
-    assert f"read in {len(parts)} parts" in body.source.plan.text()
+    qtbot.waitUntil(lambda: f"read in {len(parts)} parts" in body.source.plan.text(), timeout=20_000)
     assert body.result.parts.count() == len(parts) > 1
     assert body.result.folded.isVisible()
     assert any(stage.startswith("Reading ") for stage in stages)

@@ -247,3 +247,26 @@ def test_rows_know_where_they_stand(tmp_path: Path) -> None:
     rows = list(read_rows(source, SHOUT, {}, JobContext(), first=1))
     assert [(row["text"], row.line, row.number) for row in rows] == [("b", 3, 1), ("c", 4, 2)]
     assert all(isinstance(row, Row) for row in rows)
+
+
+def test_the_questions_of_a_table_begin_conversations(tmp_path: Path) -> None:
+    from lmstudio_app.playground.rows import read_rows
+    from lmstudio_app.tasks import find_prediction
+
+    source = tmp_path / "in.csv"
+    source.write_text("id,question\n1,What is a token?\n2,And a model?\n")
+    rows = list(read_rows(source, find_prediction("chat"), {}, JobContext()))
+    assert [row["messages"] for row in rows] == [
+        [{"role": "user", "content": "What is a token?"}],
+        [{"role": "user", "content": "And a model?"}],
+    ]
+
+
+def test_a_table_of_which_no_column_is_asked_is_told(tmp_path: Path) -> None:
+    from lmstudio_app.playground.rows import read_rows
+    from lmstudio_app.tasks import find_prediction
+
+    source = tmp_path / "in.csv"
+    source.write_text("id,price\n1,2.5\n2,3.5\n")
+    with pytest.raises(UserError, match="id, price"):
+        list(read_rows(source, find_prediction("chat"), {"messages": ""}, JobContext()))

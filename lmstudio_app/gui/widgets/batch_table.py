@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
@@ -73,6 +74,11 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return number_text(value, 3)
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        if all(isinstance(item.get("content"), str) for item in value):  # a conversation: what was said last
+            return str(value[-1]["content"])
+        if all(isinstance(item.get("file"), str) for item in value):  # sources
+            return ", ".join(dict.fromkeys(Path(item["file"]).name for item in value))
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -104,7 +110,9 @@ class BatchTable(QTableView):
         if is_first:
             header = self.horizontalHeader()
             texts = [
-                index for index, column in enumerate(self._rows.columns) if isinstance(self._rows.cells[0][column], str)
+                index
+                for index, column in enumerate(self._rows.columns)
+                if isinstance(self._rows.cells[0][column], str | list)
             ]
             for index in range(len(self._rows.columns)):
                 mode = QHeaderView.ResizeMode.Stretch if index in texts else QHeaderView.ResizeMode.ResizeToContents

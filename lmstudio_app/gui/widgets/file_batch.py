@@ -315,6 +315,13 @@ class FileBatch(QFrame):
             return {}
         return chosen
 
+    def _has_columns(self) -> bool:
+        """Is it known where in the file all that is needed stands?"""
+        if self._look is None or self._look.is_plain:
+            return self._look is not None
+        chosen = {name for name, box in self.boxes.items() if box.currentData()}
+        return bool(chosen) and all(spec.name in chosen for spec in self._prediction.inputs if spec.required)
+
     def _can_ask(self) -> bool:
         return self._loaded is not None or not self._needs_model
 
@@ -324,7 +331,7 @@ class FileBatch(QFrame):
             widget.setVisible(has_file)
         for widget in (self.choose_button, self.output_button, self._inputs):
             widget.setEnabled(not running)
-        self.run_button.setEnabled(has_file and not running and self._can_ask())
+        self.run_button.setEnabled(has_file and not running and self._can_ask() and self._has_columns())
         continues = self._output is not None and not running and part_of(self._output).exists()
         self.run_button.setText(self.tr("Go on") if continues else self.tr("Run"))
         self.stop_button.setVisible(running)
@@ -341,6 +348,8 @@ class FileBatch(QFrame):
             )
         elif not self._can_ask():
             self.hint.setText(self.tr("A model is needed first: choose one above."))
+        elif not self._has_columns():
+            self.hint.setText(self.tr("Say above which column of the file holds what the model is asked."))
         else:
             self.hint.setText(
                 self.tr("The first {count} answers appear here as they come; the file gets all of them.").format(
