@@ -100,7 +100,7 @@ class ChatTab(QWidget):
             (
                 (self.tr("Conversation"), self.tr("Talk with the model")),
                 (self.tr("Compare two models"), self.tr("Ask two models the same, side by side")),
-                (self.tr("From a file"), self.tr("Have every question of a file answered")),
+                (self.tr("Whole file"), self.tr("Have every question of a file answered")),
             ),
             body,
         )

@@ -103,8 +103,8 @@ class QuestionAnsweringTab(QWidget):
             self.tr("What is asked"),
             (
                 (self.tr("A knowledge base"), self.tr("Ask many documents at once")),
-                (self.tr("One text of your own"), self.tr("Ask one text that you paste")),
-                (self.tr("From a file"), self.tr("Have every question of a file answered from the knowledge base")),
+                (self.tr("One text"), self.tr("Ask one text that you paste")),
+                (self.tr("Whole file"), self.tr("Have every question of a file answered from the knowledge base")),
             ),
             self,
         )
@@ -118,7 +118,7 @@ class QuestionAnsweringTab(QWidget):
         left.addWidget(self.contents)
         left.setStretchFactor(1, 1)
         side = make_card(left, self.strip)
-        side.setMinimumWidth(theme.characters(self, 38))
+        side.setMinimumWidth(theme.characters(self, 44))
         self.pane = AskPane(self._settings, self._services.query_runner, self)
         self.files = FileBatch(self._services, knowledge_prediction(handbook_folder()), self)
         self.own_text = OwnTextPane(self._services, self)

@@ -101,6 +101,7 @@ class ComparePane(QFrame):
         self._asker.failed.connect(self._on_failed)
         self.picker = ModelPicker(self, title=self.tr("&Compare with"))
         self.picker.combo.setMinimumContentsLength(16)
+        self.picker.others_button.hide()  # the page has one for both
         self.picker.others_requested.connect(lambda: self.step_requested.emit("model"))
         self.picker.chosen.connect(self.use_model)
         self.sure_box = QCheckBox(self.tr("Show how sure they were"), self)

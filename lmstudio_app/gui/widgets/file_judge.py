@@ -136,7 +136,7 @@ class FileJudge(QFrame):
     # --- building
 
     def _build(self) -> None:
-        title = Heading(self.tr("Many texts"), self, scale=1.1)
+        title = Heading(self.tr("All texts of a file"), self, scale=1.1)
         self.choose_button = make_button(
             self.tr("Choose a file…"),
             self.tr("A table or text file; you can also drop one here"),
@@ -161,7 +161,7 @@ class FileJudge(QFrame):
         self.progress.setMaximumHeight(theme.em(self, 0.6))
         self.progress.setAccessibleName(self.tr("Progress"))
         self.progress.setToolTip(self.tr("How far the labelling is"))
-        self.cancel_button = make_button(self.tr("Cancel"), self.tr("Stop; nothing is written"), self, self.cancel)
+        self.cancel_button = make_button(self.tr("Stop"), self.tr("Stop; nothing is written"), self, self.cancel)
         self.summary = ElidedLabel(self)
         self.slider = BandSlider(self)
         self.slider.band_changed.connect(self._on_band)

@@ -30,8 +30,8 @@ class ModelPicker(QWidget):
         self.combo = QuietCombo(
             title or self.tr("Model"), self.tr("Models on this computer that can do what this page is for"), self
         )
-        self.combo.setPlaceholderText(self.tr("Looking…"))
-        self.combo.setMinimumContentsLength(30)
+        self.combo.setPlaceholderText(self.tr("Looking for models…"))
+        self.combo.setMinimumContentsLength(40)
         label.setBuddy(self.combo)
         self.combo.activated.connect(lambda index: self.chosen.emit(self.combo.itemData(index)))
         self.state = ElidedLabel(self)

@@ -21,7 +21,7 @@ class SampleList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.buttons: list[QPushButton] = []
-        caption = QLabel(self.tr("Or try one of these"), self)
+        caption = QLabel(self.tr("Try one of these"), self)
         caption.setForegroundRole(caption.palette().ColorRole.PlaceholderText)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)

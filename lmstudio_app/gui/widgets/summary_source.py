@@ -176,8 +176,12 @@ class SummarySource(QFrame):
         inside = QVBoxLayout(self.fine.body)
         inside.setContentsMargins(0, 0, 0, 0)
         inside.addWidget(scroll)
-        self.before = Disclosure(self.tr("Asked before"), self.tr("The last texts; a click summarises one again"), self)
+        self.before = Disclosure(
+            self.tr("Summarised before"), self.tr("The last texts; a click summarises one again"), self
+        )
         self.history = QuestionHistory(self._settings, lambda name: name, self.before.body, key="summarization.history")
+        self.history.setAccessibleName(self.tr("Summarised before"))
+        self.history.setToolTip(self.tr("Click a text to summarise it again"))
         self.history.show_for((PREDICTION,))
         self.history.asked.connect(lambda _, inputs: self._on_chosen(inputs))
         self.history.setMinimumHeight(theme.em(self, 7))

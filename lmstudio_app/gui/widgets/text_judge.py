@@ -187,11 +187,13 @@ class TextJudge(QWidget):
         self.edit.installEventFilter(self)
         self.bar = AnswerBar(self.tr("Judge"), self.tr("Ask the model about the text now"), self)
         self.samples_list = SampleList(left)
-        before = QLabel(self.tr("Asked before"), left)
+        before = QLabel(self.tr("Judged before"), left)
         before.setForegroundRole(before.palette().ColorRole.PlaceholderText)
         self.history = QuestionHistory(
             self._settings, lambda name: prediction_title(find_prediction(name)), left, key="sentiment.history"
         )
+        self.history.setAccessibleName(before.text())
+        self.history.setToolTip(self.tr("Click a text to judge it again"))
         self.pane = JudgementPane(self._settings, self)
         layout = QVBoxLayout(left)
         pad = theme.em(self, 0.8)

@@ -31,6 +31,8 @@ class TranslationSettings(QTabWidget):
         self.samples = SampleList(self)
         self.samples.chosen.connect(self.inputs_chosen)
         self.history = QuestionHistory(settings, lambda name: name, self, key="translation.history")
+        self.history.setAccessibleName(self.tr("Translated before"))
+        self.history.setToolTip(self.tr("Click a text to translate it again"))
         self.history.show_for(("translation",))
         self.history.asked.connect(lambda _, inputs: self.inputs_chosen.emit(inputs))
         self.form = DataclassForm({"options": TranslationManner}, parent=self)

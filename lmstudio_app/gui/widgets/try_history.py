@@ -99,7 +99,7 @@ class QuestionHistory(QListWidget):
         painter = QPainter(self.viewport())
         painter.setPen(theme.muted(self.palette()))
         area = self.viewport().rect().adjusted(theme.em(self, 1), 0, -theme.em(self, 1), 0)
-        text = self.tr("The last {count} questions stay here.").format(count=KEPT)
+        text = self.tr("The last {count} stay here.").format(count=KEPT)
         painter.drawText(area, int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap), text)
 
 
