@@ -39,6 +39,9 @@ class AnswerBar(QWidget):
         self.export_button = make_button(
             self.tr("Save as…"), self.tr("Write the answer to a file"), self, self.export_requested.emit
         )
+        for button in (self.stop_button, self.copy_button, self.export_button):
+            # a style gives short words more room than they need; the time needs it where the page is narrow
+            button.setMaximumWidth(button.fontMetrics().horizontalAdvance(button.text()) + theme.em(self, 1.6))
         layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.5))

@@ -59,7 +59,6 @@ class MessageView(QWidget):
         self.body.restyled.connect(self.resized)
         self.notice = Notice(self)
         self.foot = Hint("", self)
-        self.foot.setWordWrap(False)
         self._actions: MessageActions | None = None
         self._branches: BranchSwitch | None = None
         self._retry: QPushButton | None = None
@@ -247,13 +246,13 @@ class MessageView(QWidget):
                     left += size.width() + gap
         self._row.setLeft(left)
         if not self.foot.isHidden():
-            foot = self.foot.sizeHint()
-            beside = self._row.width() - foot.width() > theme.characters(self, 46)
-            if not beside:
-                self.foot.setGeometry(pad, top + height, min(foot.width(), width - 2 * pad), foot.height())
-                height += foot.height()
-            else:
-                self.foot.setGeometry(width - pad - foot.width(), top, foot.width(), height)
+            wanted = self.foot.fontMetrics().horizontalAdvance(self.foot.text()) + theme.em(self, 0.2)
+            if self._row.width() - wanted > theme.characters(self, 46):
+                self.foot.setGeometry(width - pad - wanted, top, wanted, height)
+            else:  # below, and in as many lines as it takes
+                lines = self.foot.heightForWidth(width - 2 * pad)
+                self.foot.setGeometry(pad, top + height, width - 2 * pad, lines)
+                height += lines
         self._place_actions()
         return top + height
 

@@ -190,7 +190,7 @@ class JudgementPane(QFrame):
         self.verdict.setText(self.verdict_of(judgement.label) if judgement is not None else "")
         self.inspect_button.setEnabled(judgement is not None)
         self.words_box.setVisible(self._is_sentiment)
-        self.words.setVisible(self.shows_words)
+        self.words.setVisible(self.shows_words and self._label is not None)
         self._fit_bars()
         self._tell()
 

@@ -35,14 +35,14 @@ class BuildStrip(QWidget):
         self.stop_button.clicked.connect(self._on_stop)
         row = QHBoxLayout()
         row.setSpacing(theme.em(self, 0.5))
-        row.addWidget(self.amount, 1)
+        row.addWidget(self.bar, 1)
         row.addWidget(self.stop_button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.25))
         layout.addWidget(self.sentence)
-        layout.addWidget(self.bar)
         layout.addLayout(row)
+        layout.addWidget(self.amount)  # a line of its own: it is as long as the side is wide
         self.hide()
 
     def follow(self, handle: JobHandle | None) -> None:

@@ -104,6 +104,7 @@ class WordTints(QWidget):
         self.view.setAccessibleDescription("")
         self.note.clear()
         self.legend.clear()
+        self._fit()
 
     def tip_of(self, word: WordScore) -> str:
         if word.score >= 0:
