@@ -6,21 +6,20 @@ What is said is kept before it is shown, and a reply every second while it is wr
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui.chat_counting import TokenCounter
+from lmstudio_app.gui.chat_deletion import MessageDeletion
 from lmstudio_app.gui.chat_queries import (
     BeginReply,
     ChatStore,
     ChooseBranch,
-    Hidden,
     KeepReply,
     KeepSettings,
-    OneMessage,
     OpenChat,
     Opened,
     ReadPieces,
@@ -28,14 +27,11 @@ from lmstudio_app.gui.chat_queries import (
     Say,
     begin_reply,
     choose_branch,
-    hide_message,
     keep_reply,
     keep_settings,
     open_chat,
     read_pieces,
-    remove_message,
     say,
-    show_hidden,
 )
 from lmstudio_app.gui.chat_storing import StoreJobs
 from lmstudio_app.gui.chat_writing import Ended, ReplyWriting
@@ -81,7 +77,6 @@ class ChatSession(QObject):
         self._loaded: LoadedModel | None = None
         self._chat: Opened | None = None
         self._path: list[Said] = []
-        self._hidden: Hidden | None = None
         self._was_busy = False
         self._dropped = 0  # messages that the model no longer sees
         self._problem: dict[Any, str] = {}
@@ -89,6 +84,10 @@ class ChatSession(QObject):
         self._jobs.busy_changed.connect(self._tell_busy)
         self._jobs.failed.connect(self.failed)
         self._jobs.mended.connect(self.mended)
+        self._deletion = MessageDeletion(services, store, self._jobs, self)
+        self._deletion.changed.connect(self._on_changed)
+        self._deletion.hidden.connect(self.message_deleted)
+        self._deletion.removed.connect(self._on_removed)
         self._writing = ReplyWriting(services, store, self)
         self._writing.grew.connect(self._on_grown)
         self._writing.ended.connect(self._on_ended)
@@ -217,33 +216,15 @@ class ChatSession(QObject):
 
         :meth:`restore_message` brings the last one back, and :meth:`forget_deleted` deletes it for good.
         """
-        if self.busy:
-            return
-        self.forget_deleted()
-
-        def _on_hidden(hidden: Hidden) -> None:
-            self._hidden = hidden
-            self._on_changed(hidden.opened)
-            self.message_deleted.emit()
-
-        self._jobs.run(hide_message, OneMessage(self._kept_in, key), _on_hidden, lambda: self.delete_message(key))
+        if not self.busy:
+            self._deletion.delete(key)
 
     def restore_message(self) -> None:
-        hidden, self._hidden = self._hidden, None
-        if hidden is not None and hidden.leaf is not None:
-            request = OneMessage(self._kept_in, hidden.leaf)
-            self._store_hidden(request)
-
-    def _store_hidden(self, request: OneMessage) -> None:
-        self._jobs.run(show_hidden, request, self._on_changed, lambda: self._store_hidden(request))
+        self._deletion.restore()
 
     def forget_deleted(self) -> None:
         """A deleted message does not come back any more."""
-        hidden, self._hidden = self._hidden, None
-        if hidden is not None:
-            request = OneMessage(self._kept_in, hidden.message)
-            handle = self._services.query_runner.start(remove_message, request, quiet=True)
-            handle.succeeded.connect(self._on_removed)
+        self._deletion.forget()
 
     def show_pieces(self, wanted: bool) -> None:
         """Have the tokens of replies ready, also of those that were written long ago."""
@@ -301,18 +282,12 @@ class ChatSession(QObject):
         """Its messages, with the tokens that are known already."""
         known = {said.key: said.pieces for said in self._path}
         self._chat = opened
-        self._path = [
-            dataclasses.replace(said, pieces=known[said.key]) if not said.pieces and known.get(said.key) else said
-            for said in opened.path
-        ]
+        self._path = _with_pieces(opened.path, known)
         if self._with_pieces:
             self.show_pieces(True)
 
     def _on_pieces(self, found: dict[int, Any]) -> None:
-        self._path = [
-            dataclasses.replace(said, pieces=found[said.key]) if said.key in found and not said.pieces else said
-            for said in self._path
-        ]
+        self._path = _with_pieces(self._path, found)
         self._show(follow=False)
 
     def _on_said(self, opened: Opened) -> None:
@@ -450,3 +425,11 @@ class ChatSession(QObject):
         system = options.system if options is not None else ""
         said = [{"role": said.role, "content": said.text} for said in self._path if said.text]
         return [{"role": "system", "content": system}, *said] if system else said
+
+
+def _with_pieces(path: Iterable[Said], known: Mapping[int, Any]) -> list[Said]:
+    """The messages with the tokens that are known of them."""
+    return [
+        dataclasses.replace(said, pieces=known[said.key]) if not said.pieces and known.get(said.key) else said
+        for said in path
+    ]
