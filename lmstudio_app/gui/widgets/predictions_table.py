@@ -75,7 +75,10 @@ class PredictionsModel(QAbstractTableModel):
             return (
                 self.tr("A row of the file. Click to sort by the order of the file."),
                 self.tr("What the model says. Click to sort by it."),
-                self.tr("The probability that the model gives to its likeliest label. Click to sort: low ones deserve a look."),
+                self.tr(
+                    "The probability that the model gives to its likeliest label. "
+                    "Click to sort: low ones deserve a look."
+                ),
             )[section]
         if role != Qt.ItemDataRole.DisplayRole:
             return None
