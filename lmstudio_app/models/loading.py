@@ -133,7 +133,7 @@ def load_model(request: LoadRequest, ctx: JobContext) -> LoadedModel:
         config = load_config(folder, request.code)
         runs_code = needs_code(folder)
         head = _choose_head(request, card)
-        _set_labels(config, request, card, head)
+        _set_labels(config, request, head)
         ctx.check()
         ctx.status("Loading the tokenizer of {name}", name=name)
         tokenizer = load_tokenizer(folder, runs_code=runs_code)
@@ -221,7 +221,7 @@ def _choose_head(request: LoadRequest, card: ModelCard) -> str:
     return request.head
 
 
-def _set_labels(config: Any, request: LoadRequest, card: ModelCard, head: str) -> None:
+def _set_labels(config: Any, request: LoadRequest, head: str) -> None:
     if not request.labels or "classification" not in head:
         return
     if len(request.labels) < 2:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 
-from lmstudio_app.chat.comparing import compare_replies
 from lmstudio_app.chat.engine import Piece, ReplyOptions, from_rows, open_engine, reply_text, to_rows
 from lmstudio_app.chat.torch_engine import TorchEngine
 from lmstudio_app.errors import Cancelled, UserError
@@ -220,17 +219,6 @@ def test_another_reply_waits_and_can_be_cancelled(tiny_chat: Tiny) -> None:
     assert seen == [Cancelled]
     first.close()  # type: ignore[attr-defined]
     assert next(engine.reply(QUESTION, GREEDY, JobContext())).token_id >= 0
-
-
-def test_replies_of_two_models_grow_together(tiny_chat: Tiny) -> None:
-    engines = [TorchEngine(tiny_chat("llama")), TorchEngine(tiny_chat("gpt2"))]
-    alone = [list(engine.reply(QUESTION, GREEDY, JobContext())) for engine in engines]
-    for interleaved in (True, False):
-        told = list(compare_replies(engines, QUESTION, GREEDY, JobContext(), interleaved=interleaved))
-        for index in range(2):
-            assert tokens([p for i, p in told if i == index and p is not None]) == tokens(alone[index])
-        assert [index for index, _ in told[:2]] == ([0, 1] if interleaved else [0, 0])
-        assert sorted(index for index, piece in told if piece is None) == [0, 1]
 
 
 def test_what_cannot_be_asked_is_told(tiny_chat: Tiny, tiny_encoder: Path) -> None:

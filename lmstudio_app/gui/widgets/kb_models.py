@@ -96,10 +96,6 @@ class AnswerModels(QWidget):
         return self._reader
 
     @property
-    def is_loading(self) -> bool:
-        return self._loading is not None
-
-    @property
     def writer(self) -> str:
         """The reference of the chat model; empty: none."""
         return str(self.combos[WRITER].currentData() or "")
