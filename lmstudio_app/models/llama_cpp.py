@@ -96,7 +96,11 @@ class LlamaProcess:
                     continue
                 is_done = "done" in answer or "problem" in answer
                 if "problem" in answer:
-                    raise UserError("llama.cpp refuses: {reason}.", reason=str(answer["problem"])[:300])
+                    raise UserError(
+                        "llama.cpp refuses: {reason}.",
+                        "Shorten what is asked, or load the model without llama.cpp (in a command: --engine torch).",
+                        reason=str(answer["problem"]).rstrip(".")[:300],
+                    )
                 yield answer
                 if is_done:
                     return
