@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmstudio_app.errors import UserError
+from lmstudio_app.errors import UserError, is_damaged_database
 
 _BUSY = 30.0  # seconds that one process waits for the commit of another
 
@@ -66,10 +66,20 @@ def _statements(script: str) -> Iterator[str]:
             begun = ""
 
 
+def _damaged(path: Path, error: BaseException) -> UserError:
+    return UserError(
+        "The stored conversations in {path} are damaged ({reason}).",
+        "Move the file to another place; a new one is made then.",
+        path=str(path),
+        reason=str(error),
+    )
+
+
 class Database:
     """One connection, which threads take turns with. Makes the file when there is none.
 
-    Raises :class:`UserError` for a file that is damaged or of a newer version.
+    Raises :class:`UserError` for a file that is damaged (also later, when the damaged part is needed) or of a newer
+    version.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,12 +96,7 @@ class Database:
             self._connection.close()
             if "locked" in str(error):
                 raise UserError("{path} is locked by another process.", "Try again.", path=str(path)) from error
-            raise UserError(
-                "The stored conversations in {path} are damaged ({reason}).",
-                "Move the file to another place; a new one is made then.",
-                path=str(path),
-                reason=str(error),
-            ) from error
+            raise _damaged(path, error) from error
         if found > len(STEPS):
             self._connection.close()
             raise UserError(
@@ -135,6 +140,8 @@ class Database:
                 self._roll_back()
                 if isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path)) from error
+                if is_damaged_database(error):
+                    raise _damaged(self.path, error) from error
                 raise
 
     def _roll_back(self) -> None:
@@ -143,7 +150,12 @@ class Database:
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+            try:
+                return self._connection.execute(statement, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                if is_damaged_database(error):  # of a page that only this statement needs
+                    raise _damaged(self.path, error) from error
+                raise
 
     def change(self, statement: str, values: Sequence[Any] = ()) -> int:
         """Run one statement; the number of the row that an INSERT has made."""

@@ -93,7 +93,11 @@ class Conversations:
 
     def __init__(self, path: Path | None = None) -> None:
         self._database = Database(path or conversations_file())
-        self.purge(time.time() - _KEPT_AFTER_DELETION)
+        try:
+            self.purge(time.time() - _KEPT_AFTER_DELETION)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Conversations:
         return self

@@ -23,6 +23,7 @@ import filelock
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.knowledge import words
+from lmstudio_app.knowledge.connection import connect, damage
 from lmstudio_app.knowledge.documents import HEADING_SEPARATOR
 from lmstudio_app.knowledge.passages import Passage
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 FORMAT = 1  # raised when passages or words are made in another way: old knowledge bases are then built anew
 DATABASE = "passages.sqlite"
 _LOCK = "build.lock"
-_BUSY = 30.0  # seconds that a reader waits for a writer's commit
 _WORTH_MOVING = 1000  # vectors
 _SCHEMA = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -121,7 +121,7 @@ class Store:
                 "Build one first: lmstudio-app kb build {folder} FILE…",
                 folder=str(folder),
             )
-        self._connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+        self._connection = connect(path)
         try:
             self._connection.execute("PRAGMA synchronous = FULL")
             if write:
@@ -132,16 +132,14 @@ class Store:
                             self._connection.execute(statement)
                         self.set_fact("format", FORMAT)
             found = self.fact("format")
+        except UserError:
+            self._connection.close()
+            raise
         except sqlite3.DatabaseError as error:
             self._connection.close()
             if "locked" in str(error):
                 raise UserError("{folder} is locked by another process.", "Try again.", folder=str(folder)) from error
-            raise UserError(
-                "The knowledge base in {folder} is damaged ({reason}).",
-                "Delete the folder and build it again.",
-                folder=str(folder),
-                reason=str(error),
-            ) from error
+            raise damage(folder, error) from error
         if not isinstance(found, int) or found > FORMAT:
             self._connection.close()
             raise UserError(

@@ -289,6 +289,24 @@ def test_a_newer_or_damaged_file_is_told_of_and_left_alone(app_home: Path) -> No
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_damaged_in_its_middle_is_told_of(app_home: Path) -> None:
+    with Conversations() as store:
+        for _ in range(20):
+            store.add(store.create(title="T").id, "user", "word " * 2000)
+    path = conversations_file()
+    with path.open("r+b") as file:  # the schema is whole, and the rest is not
+        file.seek(8192)
+        file.write(b"\0" * (path.stat().st_size - 8192))
+    with pytest.raises(UserError, match="damaged"), Conversations() as store:
+        store.all()
+    database = Database(path)
+    with pytest.raises(UserError, match="damaged"):
+        database.rows("SELECT content FROM messages")
+    with pytest.raises(UserError, match="damaged"):
+        database.change("UPDATE messages SET role = 'user'")
+    database.close()
+
+
 # --- files of conversations
 
 

@@ -240,6 +240,22 @@ def test_missing_vectors_are_made_again_and_a_damaged_base_is_told(
         build(base, encoder)
 
 
+def test_damage_in_the_middle_is_told_wherever_it_is_met(tmp_path: Path, folder: Path, encoder: Encoder) -> None:
+    base = tmp_path / "base"
+    build(base, encoder, folder)
+    with (base / store.DATABASE).open("r+b") as file:  # the schema is whole, and the rest is not
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\0" * (size - 4096))
+    with sqlite3.connect(base / store.DATABASE) as file_of_facts, pytest.raises(sqlite3.DatabaseError):
+        file_of_facts.execute("SELECT * FROM documents").fetchall()
+    file_of_facts.close()
+    with pytest.raises(UserError, match="damaged"), KnowledgeBase(base, encoder) as opened:
+        opened.files()
+    with pytest.raises(UserError, match="damaged"):
+        build(base, encoder)
+
+
 def test_a_newer_base_is_left_alone(tmp_path: Path, folder: Path, encoder: Encoder) -> None:
     base = tmp_path / "base"
     build(base, encoder, folder)
