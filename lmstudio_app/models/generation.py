@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ from lmstudio_app.options import check_options, option
 
 if TYPE_CHECKING:
     import torch
+
+    from lmstudio_app.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,50 @@ class DecodingOptions:
 
     def __post_init__(self) -> None:
         check_options(self, "options")
+
+
+def generate_behind(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    pad: int,
+    ends: Sequence[int],
+    max_new_tokens: int,
+    processors: Callable[[torch.Tensor], list[Any]],
+    stopping: Callable[..., torch.Tensor],
+) -> list[list[int]]:
+    """The tokens that a causal model writes behind each prompt, padded to the longest of them.
+
+    Which token is taken is up to ``processors`` alone, which are made for the attention mask of the prompts
+    (``[prompts, width]``, padded at the left): whatever the model's own settings say about it is off.
+    """
+    import torch
+    from transformers import GenerationConfig
+
+    rows, width = len(prompts), max(len(prompt) for prompt in prompts)
+    ids, mask = torch.full((rows, width), pad), torch.zeros((rows, width), dtype=torch.int64)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.as_tensor(list(prompt))
+        mask[row, width - len(prompt) :] = 1
+    ids, mask = ids.to(loaded.device), mask.to(loaded.device)
+    written: list[list[int]] = loaded.model.generate(
+        input_ids=ids,
+        attention_mask=mask,
+        generation_config=GenerationConfig(
+            do_sample=False,
+            num_beams=1,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=50,
+            repetition_penalty=1.0,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=list(ends) or None,
+            pad_token_id=pad,
+        ),
+        logits_processor=processors(mask),
+        stopping_criteria=[stopping],
+    )[:, width:].tolist()
+    return written
 
 
 def stopping_criterion(ctx: JobContext, *, ends_early: bool = False) -> Callable[..., torch.Tensor]:

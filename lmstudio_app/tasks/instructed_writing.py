@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.data.batching import sorted_batches
 from lmstudio_app.errors import is_out_of_memory
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.generation import interruptible
+from lmstudio_app.models.generation import generate_behind, interruptible
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.sampling import sampling_processor
 from lmstudio_app.tasks.chat_templates import end_of_turn_ids
@@ -157,36 +157,18 @@ class _Batch:
         seeds: Sequence[Sequence[int]],
         look: Callable[[int, str], object] | None,
     ) -> list[Written]:
-        import torch
-        from transformers import GenerationConfig
-
-        rows, width = len(self.asks), self.width
-        ids, mask = torch.full((rows, width), self.pad), torch.zeros((rows, width), dtype=torch.int64)
-        for row, ask in enumerate(self.asks):
-            begin = width - len(ask.input_ids)
-            ids[row, begin:] = torch.as_tensor(list(ask.input_ids))
-            mask[row, begin:] = 1
-        ids, mask = ids.to(self.loaded.device), mask.to(self.loaded.device)
-        written = self.loaded.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=GenerationConfig(
-                do_sample=False,
-                num_beams=1,
-                temperature=1.0,
-                top_p=1.0,
-                top_k=50,
-                repetition_penalty=1.0,
-                max_new_tokens=max(ask.max_tokens for ask in self.asks),
-                eos_token_id=self.ends or None,
-                pad_token_id=self.pad,
-            ),
-            logits_processor=[
+        written = generate_behind(
+            self.loaded,
+            [ask.input_ids for ask in self.asks],
+            pad=self.pad,
+            ends=self.ends,
+            max_new_tokens=max(ask.max_tokens for ask in self.asks),
+            processors=lambda mask: [
                 self._keep_to_rules(manner),
                 sampling_processor(mask, seeds, temperature=manner.temperature, top_k=manner.top_k, top_p=manner.top_p),
             ],
-            stopping_criteria=[self._look_on(gate, look)],
-        )[:, width:].tolist()
+            stopping=self._look_on(gate, look),
+        )
         return [self._read(row, tokens) for row, tokens in enumerate(written)]
 
     def _read(self, row: int, tokens: Sequence[int]) -> Written:

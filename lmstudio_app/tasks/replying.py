@@ -11,7 +11,7 @@ from lmstudio_app.data.chats import ROLES
 from lmstudio_app.data.columns import ColumnSpec
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.models.generation import interruptible, stopping_criterion
+from lmstudio_app.models.generation import generate_behind, interruptible, stopping_criterion
 from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.models.sampling import sampling_processor
 from lmstudio_app.options import option
@@ -84,7 +84,6 @@ def write_replies(
     """
     import numpy as np
     import torch
-    from transformers import GenerationConfig
 
     model, tokenizer = loaded.model, loaded.tokenizer
     ends = end_of_turn_ids(tokenizer, model.generation_config)
@@ -96,38 +95,26 @@ def write_replies(
         for rows in sorted_batches(lengths, options.batch_size):
             ctx.check()
             width = int(lengths[rows].max())
-            ids, mask = torch.full((len(rows), width), pad), torch.zeros((len(rows), width), dtype=torch.int64)
-            for index, row in enumerate(rows):
-                ids[index, width - lengths[row] :] = torch.as_tensor(list(prompts[row]))
-                mask[index, width - lengths[row] :] = 1
-            ids, mask = ids.to(loaded.device), mask.to(loaded.device)
-            written = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                generation_config=GenerationConfig(
-                    do_sample=False,
-                    num_beams=1,
-                    temperature=1.0,
-                    top_p=1.0,
-                    top_k=50,
-                    repetition_penalty=1.0,
-                    max_new_tokens=max(1, min(options.max_new_tokens, limit - width)),
-                    eos_token_id=ends or None,
-                    pad_token_id=pad,
-                ),
-                logits_processor=[
+            seeds = [(options.seed, first_row + int(row)) for row in rows]
+            written = generate_behind(
+                loaded,
+                [prompts[row] for row in rows],
+                pad=pad,
+                ends=ends,
+                max_new_tokens=max(1, min(options.max_new_tokens, limit - width)),
+                processors=lambda mask, seeds=seeds: [  # type: ignore[misc]
                     sampling_processor(
                         mask,
-                        [(options.seed, first_row + int(row)) for row in rows],
+                        seeds,
                         temperature=options.temperature,
                         top_k=options.top_k,
                         top_p=options.top_p,
                         repetition_penalty=options.repetition_penalty,
                     )
                 ],
-                stopping_criteria=[stopping_criterion(ctx, ends_early=ends_early)],
+                stopping=stopping_criterion(ctx, ends_early=ends_early),
             )
-            for row, reply in zip(rows, written[:, width:].tolist(), strict=True):
+            for row, reply in zip(rows, written, strict=True):
                 replies[row] = tokenizer.decode(reply, skip_special_tokens=True).strip()
     return replies
 
