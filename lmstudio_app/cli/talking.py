@@ -15,6 +15,7 @@ from lmstudio_app.chat.conversations import Conversation, Conversations
 from lmstudio_app.chat.engine import ChatEngine, Piece, ReplyOptions
 from lmstudio_app.chat.presets import find_preset
 from lmstudio_app.chat.reply_writer import write_reply
+from lmstudio_app.cli.console import EXIT_INTERRUPTED
 from lmstudio_app.errors import UserError
 from lmstudio_app.jobs import Control, JobContext
 
@@ -44,9 +45,9 @@ class Talk:
             self._options = dataclasses.replace(options, system=conversation.system)
 
     def answer_once(self, question: str) -> int:
-        """One question, one answer on stdout."""
+        """One question, one answer on stdout; the exit code."""
         self._ask(question)
-        return 0
+        return EXIT_INTERRUPTED if self._engine.report.ending == "stopped" else 0
 
     def run(self) -> int:
         """Ask a person until the end; the exit code."""
@@ -122,17 +123,27 @@ class Talk:
     def _write(self, options: ReplyOptions) -> None:
         assert self._conversation is not None
         control = Control()
-        with _ctrl_c_stops(control):
-            write_reply(self._store, self._conversation.id, self._engine, options, JobContext(control=control), _print)
+        is_begun = False
+
+        def _print(piece: Piece) -> None:
+            nonlocal is_begun
+            is_begun = True
+            sys.stdout.write(piece.text)
+            sys.stdout.flush()
+
+        ctx = JobContext(control=control)
+        try:
+            with _ctrl_c_stops(control):
+                write_reply(self._store, self._conversation.id, self._engine, options, ctx, _print)
+        except UserError:
+            if is_begun:  # so that the error begins a line
+                sys.stdout.write("\n")
+                sys.stdout.flush()
+            raise
         sys.stdout.write("\n")
         report = self._engine.report
         if report.dropped_messages:
             sys.stderr.write(f"({report.dropped_messages} of the oldest messages no longer fit into the context)\n")
-
-
-def _print(piece: Piece) -> None:
-    sys.stdout.write(piece.text)
-    sys.stdout.flush()
 
 
 @contextlib.contextmanager

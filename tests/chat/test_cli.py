@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from lmstudio_app.chat.conversations import Conversations
-from lmstudio_app.chat.engine import ReplyOptions
+from lmstudio_app.chat.engine import ReplyOptions, open_engine
 from lmstudio_app.chat.torch_engine import TorchEngine
 from lmstudio_app.cli import main
 from lmstudio_app.cli.talking import Talk
+from lmstudio_app.errors import UserError
+from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadedModel
 
 Tiny = Callable[[str], LoadedModel]
@@ -37,6 +43,51 @@ def test_what_is_piped_in_gets_one_answer(
         assert [known.messages for known in store.all()] == [4]
     monkeypatch.setattr("sys.stdin", io.StringIO(" "))
     assert main(["chat", "--model", model]) == 2
+
+
+class _Screen(io.StringIO):
+    """Does something as soon as the first piece of an answer is on it."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        super().__init__()
+        self._then = then
+
+    def write(self, text: str) -> int:
+        is_first = not self.getvalue()
+        count = super().write(text)
+        if is_first and text:
+            self._then()
+        return count
+
+
+def test_an_answer_that_was_interrupted_says_so_by_its_exit_code(
+    tiny_chat: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = _Screen(lambda: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("sys.stdout", screen)
+    with Conversations() as store:
+        talk = Talk(store, TorchEngine(tiny_chat("llama")), ReplyOptions(max_new_tokens=200))
+        assert talk.answer_once("Hello") == 130
+        _, answer = store.branch(store.all()[0].id)
+    assert answer.ending == "stopped"
+    assert 0 < answer.tokens < 200
+    assert screen.getvalue() == answer.content + "\n"
+
+
+def test_an_error_in_an_answer_begins_a_line(starter_chat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _kill() -> None:
+        for child in psutil.Process().children():
+            if any("llama_worker" in part for part in child.cmdline()):
+                child.kill()
+
+    screen = _Screen(_kill)
+    with Conversations() as store, contextlib.closing(open_engine(str(starter_chat), JobContext())) as engine:
+        monkeypatch.setattr("sys.stdout", screen)
+        with pytest.raises(UserError, match="has ended"):
+            Talk(store, engine, ReplyOptions(max_new_tokens=400)).answer_once("Tell me a long story.")
+        _, answer = store.branch(store.all()[0].id)
+    assert answer.content  # what had come is kept
+    assert screen.getvalue() == answer.content + "\n"
 
 
 def test_a_person_talks_until_quit(
