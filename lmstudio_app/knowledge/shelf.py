@@ -77,6 +77,8 @@ def _look_at(name: str, folder: Path) -> ShelfEntry:
         return ShelfEntry(
             name, folder, usable, len(files) - usable, sum(file.passages for file in files), store.count_waiting()
         )
+    except UserError as error:  # damage that is only met now
+        return ShelfEntry(name, folder, error=error)
     finally:
         store.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def test_a_new_one_is_empty_until_it_is_built(folder: Path, encoder: Encoder) ->
     assert (entry.files, entry.problems, entry.passages, entry.waiting) == (3, 1, 4, 0)
     assert not entry.is_empty
     assert not entry.is_handbook
+
+
+def test_one_that_is_damaged_in_the_middle_says_so_and_hides_no_other(encoder: Encoder, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A sentence.")
+    damaged = create_base("damaged")
+    build_knowledge_base(BuildRequest(damaged, (tmp_path / "a.txt",)), JobContext(), encoder)
+    with (damaged / DATABASE).open("r+b") as file:  # the schema is whole, and the rest is not
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)
+        file.write(b"\0" * (size - 4096))
+    create_base("fine")
+    entries = list_shelf(JobContext())
+    assert [entry.name for entry in entries] == [HANDBOOK, "damaged", "fine"]
+    assert entries[1].error is not None
+    assert "damaged" in entries[1].error.message
 
 
 def test_one_that_is_damaged_says_so_and_hides_no_other() -> None:
