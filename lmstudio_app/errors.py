@@ -116,5 +116,22 @@ def is_damaged_database(error: BaseException) -> bool:
     """Does SQLite say that the file is no whole database? Extended codes have the kind of error in the lowest byte."""
     import sqlite3
 
-    damage = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-    return isinstance(error, sqlite3.DatabaseError) and getattr(error, "sqlite_errorcode", 0) & 0xFF in damage
+    return _sqlite_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def database_on_bad_disk(error: BaseException, path: str) -> UserError | None:
+    """What to tell when SQLite has met a full, read-only or failing disk, and the file itself may be whole."""
+    import sqlite3
+
+    if _sqlite_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+        return None
+    return UserError(
+        "{path} cannot be used: {reason}.",
+        "Check that the disk has room and that you may write there, and start again.",
+        path=path,
+        reason=str(error),
+    )
+
+
+def _sqlite_code(error: BaseException) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmstudio_app.errors import UserError, is_damaged_database
+from lmstudio_app.errors import UserError, database_on_bad_disk, is_damaged_database
 
 _BUSY = 30.0  # seconds that one process waits for the commit of another
 
@@ -96,7 +96,7 @@ class Database:
             self._connection.close()
             if "locked" in str(error):
                 raise UserError("{path} is locked by another process.", "Try again.", path=str(path)) from error
-            raise _damaged(path, error) from error
+            raise database_on_bad_disk(error, str(path)) or _damaged(path, error) from error
         if found > len(STEPS):
             self._connection.close()
             raise UserError(

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from lmstudio_app.errors import UserError
+from lmstudio_app.errors import UserError, database_on_bad_disk
 from lmstudio_app.knowledge import words
 from lmstudio_app.knowledge.connection import connect, damage
 from lmstudio_app.knowledge.documents import HEADING_SEPARATOR
@@ -139,7 +139,7 @@ class Store:
             self._connection.close()
             if "locked" in str(error):
                 raise UserError("{folder} is locked by another process.", "Try again.", folder=str(folder)) from error
-            raise damage(folder, error) from error
+            raise database_on_bad_disk(error, str(folder)) or damage(folder, error) from error
         if not isinstance(found, int) or found > FORMAT:
             self._connection.close()
             raise UserError(

@@ -307,6 +307,17 @@ def test_a_file_that_is_damaged_in_its_middle_is_told_of(app_home: Path) -> None
     database.close()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no limits of file sizes")
+def test_a_disk_without_room_is_not_called_damage(app_home: Path) -> None:
+    code = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    code += "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+    code += "from lmstudio_app.chat.conversations import Conversations; Conversations()"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr
+    assert "cannot be used" in told.splitlines()[-1]
+    assert "damaged" not in told.splitlines()[-1]
+    Conversations().close()  # it goes on as soon as there is room
+
+
 # --- files of conversations
 
 
