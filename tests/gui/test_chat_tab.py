@@ -447,6 +447,19 @@ def test_a_lone_model_says_what_is_missing(tab: ChatTab, qtbot: Any) -> None:
     assert not tab.compare.input.send_button.isEnabled()
 
 
+def test_a_model_is_not_compared_with_itself_after_a_restart(
+    make_tab: Callable[[], ChatTab], qtbot: Any, chat_folder: Path, app_home: Path
+) -> None:
+    shutil.copytree(chat_folder, app_home / "models" / "other-chat")
+    first = make_tab()
+    first.modes.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: first.compare.columns[1].loaded is not None, timeout=20_000)
+    again = make_tab()  # begins with the comparison, before its own model is there
+    assert again.mode == "compare"
+    qtbot.waitUntil(lambda: again.compare.columns[1].loaded is not None, timeout=20_000)
+    assert again.compare.columns[1].loaded.reference != again.page.reference
+
+
 # --- what can go wrong
 
 

@@ -89,6 +89,7 @@ class ComparePane(QFrame):
         self._services = services
         self._options = options
         self._looking: JobHandle | None = None
+        self._choices: list[Choice] | None = None
         self._loading: JobHandle | None = None
         self._waiting: list[int] = []  # the columns that are still to be asked
         self._current = -1
@@ -156,6 +157,8 @@ class ComparePane(QFrame):
         if loaded is not self.columns[0].loaded:
             self.stop()
             self.columns[0].set_model(loaded)
+            if self.isVisible():
+                self._choose_second()
             self._settle()
 
     def use_model(self, reference: str) -> None:
@@ -281,15 +284,21 @@ class ComparePane(QFrame):
     def _on_choices(self, handle: JobHandle, choices: list[Choice]) -> None:
         if handle is not self._looking:
             return
+        self._choices = choices
         self.picker.set_choices(choices)
-        known = [choice.reference for choice in choices]
-        remembered = self._services.settings.get("chat.compare", "")
+        self._choose_second()
+
+    def _choose_second(self) -> None:
+        """Another one than the page's, and so not before that is known."""
         first = self.columns[0].loaded
-        others = [known_one for known_one in known if first is None or known_one != first.reference]
+        if first is None or self._choices is None:
+            return
+        remembered = self._services.settings.get("chat.compare", "")
+        others = [choice.reference for choice in self._choices if choice.reference != first.reference]
         if self.columns[1].loaded is not None:
             self.picker.choose(self.columns[1].loaded.reference)
         elif others and self._loading is None:
-            self.use_model(remembered if remembered in known else others[0])
+            self.use_model(remembered if remembered in others else others[0])
         elif self._loading is None:
             self.picker.set_problem(self.tr("There is no second model that can chat yet. Find one, or train this one."))
 
