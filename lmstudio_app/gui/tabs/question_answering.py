@@ -118,7 +118,7 @@ class QuestionAnsweringTab(QWidget):
         left.addWidget(self.contents)
         left.setStretchFactor(1, 1)
         side = make_card(left, self.strip)
-        side.setMinimumWidth(theme.characters(self, 44))
+        side.setMinimumWidth(theme.characters(self, 50))
         self.pane = AskPane(self._settings, self._services.query_runner, self)
         self.files = FileBatch(self._services, knowledge_prediction(handbook_folder()), self)
         self.own_text = OwnTextPane(self._services, self)

@@ -48,7 +48,7 @@ class ShelfPanel(QWidget):
         top.addWidget(self.new_button)
         self.name = _NameEdit(self)
         self.name.setMaxLength(60)
-        self.name.setPlaceholderText(self.tr("Its name, such as “Manuals”"))
+        self.name.setPlaceholderText(self.tr("A name for it"))
         self.name.setAccessibleName(self.tr("Name of the knowledge base"))
         self.name.setToolTip(self.tr("Enter keeps the name, Esc does not"))
         self.name.returnPressed.connect(self._on_name)
@@ -153,7 +153,7 @@ class ShelfPanel(QWidget):
         elif entry.is_empty:
             detail = self.tr("comes with the app") if entry.is_handbook else self.tr("nothing in it yet")
         else:
-            detail = self.tr("{passages} passages of {files} files").format(
+            detail = self.tr("passages: {passages}, files: {files}").format(
                 passages=number_text(entry.passages), files=number_text(entry.files)
             )
         return ModelRow(title, str(entry.folder), detail, state, word, str(entry.folder))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from PySide6.QtWidgets import QStackedWidget, QTabBar, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.focus import insert_stops, stop_before
 
 
 class ModeBar(QTabBar):
@@ -38,6 +39,8 @@ class TextOrFile(QWidget):
         layout.setSpacing(theme.em(self, 0.3))
         layout.addWidget(self.bar)
         layout.addWidget(self._stack, 1)
+        if stop_before(one) is not self.bar:
+            insert_stops([self.bar], one)  # it is made after them, but stands above them
 
     def show_text(self) -> None:
         self.bar.setCurrentIndex(0)

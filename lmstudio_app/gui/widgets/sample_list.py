@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWi
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.try_queries import Sample
 from lmstudio_app.gui.widgets.elided_button import ElidedButton
+from lmstudio_app.gui.widgets.focus import insert_stops
 from lmstudio_app.gui.widgets.try_history import question_line
 
 
@@ -21,12 +22,12 @@ class SampleList(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.buttons: list[QPushButton] = []
-        caption = QLabel(self.tr("Try one of these"), self)
-        caption.setForegroundRole(caption.palette().ColorRole.PlaceholderText)
+        self._caption = QLabel(self.tr("Try one of these"), self)
+        self._caption.setForegroundRole(self._caption.palette().ColorRole.PlaceholderText)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(theme.em(self, 0.15))
-        self._column.addWidget(caption)
+        self._column.addWidget(self._caption)
         self.hide()
 
     def set_samples(self, samples: Sequence[Sample]) -> None:
@@ -46,4 +47,5 @@ class SampleList(QWidget):
             button.clicked.connect(lambda _=False, inputs=sample.inputs: self.chosen.emit(inputs))
             self._column.addWidget(button)
             self.buttons.append(button)
+        insert_stops(self.buttons, self._caption)
         self.setVisible(bool(samples))
