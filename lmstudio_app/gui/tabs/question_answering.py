@@ -318,8 +318,9 @@ class QuestionAnsweringTab(QWidget):
             folder = self._entry.folder
             place = "handbook" if self._entry.is_handbook else folder
             contents = self.contents.contents
-            digest = contents.digest if contents is not None and contents.folder == folder else ""
-            subject = f"{folder} {digest} {self.models.writer}"
+            if contents is None or contents.folder != folder:
+                return  # it is looked at now, and a run that began before would end when it is known
+            subject = f"{folder} {contents.digest} {self.models.writer}"
             self.files.set_prediction(knowledge_prediction(place, chat=self.models.writer), subject, needs_model=False)
 
     # --- asking
