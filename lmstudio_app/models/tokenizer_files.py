@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,10 @@ def agree_on_padding(model: Any, tokenizer: Any) -> None:
         tokenizer.pad_token = tokenizer.convert_ids_to_tokens(chosen)
     if config.pad_token_id is None:
         config.pad_token_id = tokenizer.pad_token_id
+
+
+def copy_tokenizer(tokenizer: Any) -> Any:
+    """One for another thread. Marian's reads its files again, and asks for a library that the app does without."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*sacremoses")
+        return copy.deepcopy(tokenizer)

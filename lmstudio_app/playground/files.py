@@ -8,7 +8,6 @@ them; at the end the output appears whole.
 from __future__ import annotations
 
 import contextlib
-import copy
 import csv
 import dataclasses
 import hashlib
@@ -26,6 +25,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import RowPredicted
 from lmstudio_app.files import atomic_path
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.tokenizer_files import copy_tokenizer
 from lmstudio_app.playground.rows import count_rows, read_rows
 from lmstudio_app.settings import cache_folder
 from lmstudio_app.tasks import Prediction
@@ -95,7 +95,7 @@ def predict_file(request: FileRequest, loaded: LoadedModel | None, ctx: JobConte
     start = time.perf_counter()
     total = count_rows(request.input, ctx)
     if loaded is not None:  # tokenizers are not safe to share between threads
-        loaded = dataclasses.replace(loaded, tokenizer=copy.deepcopy(loaded.tokenizer))
+        loaded = dataclasses.replace(loaded, tokenizer=copy_tokenizer(loaded.tokenizer))
     meter = ctx.meter(total, "rows")
     part = part_of(request.output)
     with _alone(part), _Journal(part, _identity(request, loaded)) as journal:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from lmstudio_app.events import Status
 from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.architectures import TokenizerConfig
 from lmstudio_app.models.loading import load_tokenizer
+from lmstudio_app.models.tokenizer_files import copy_tokenizer
 from lmstudio_app.models.tokenizer_report import show_tokens, tokenizer_report
 from lmstudio_app.models.tokenizers import train_tokenizer
+from tests.tiny_seq2seq import build_marian
 
 _random = random.Random(7)
 _SYLLABLES = [a + b for a in "bdfgklmnprst" for b in ("a", "e", "i", "o", "u", "an", "er", "il")]
@@ -215,3 +218,12 @@ def test_learning_ends_with_the_process_that_wanted_it(kind: str) -> None:
     for worker in alive:
         worker.kill()
     assert not alive
+
+
+def test_a_copied_tokenizer_asks_for_no_other_library(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(build_marian(tmp_path / "marian"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copied = copy_tokenizer(tokenizer)
+    assert copied is not tokenizer
+    assert copied("A red bike.")["input_ids"] == tokenizer("A red bike.")["input_ids"]
