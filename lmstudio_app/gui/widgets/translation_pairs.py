@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
+from lmstudio_app.gui.splitters import keep_sizes
 from lmstudio_app.gui.translation_queries import Draft, PairQuestion, align_pair
 from lmstudio_app.gui.widgets.translation_text import TranslationText, WordMark
 from lmstudio_app.settings import Settings
@@ -73,10 +74,7 @@ class TranslationPairs(QWidget):
         splitter.setHandleWidth(theme.em(self, 0.5))
         splitter.addWidget(self.source)
         splitter.addWidget(self.target)
-        sizes = settings.get("translation.splitter", [])
-        is_known = isinstance(sizes, list) and len(sizes) == 2 and all(isinstance(s, int) and s > 0 for s in sizes)
-        splitter.setSizes(sizes if is_known else [1000, 1000])
-        splitter.splitterMoved.connect(lambda: settings.set("translation.splitter", splitter.sizes()))
+        keep_sizes(splitter, settings, "translation.splitter", (1000, 1000))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(splitter)

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
+from lmstudio_app.gui.splitters import keep_sizes
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.try_queries import Sample
 from lmstudio_app.gui.try_texts import answer_title, explanation, prediction_help, prediction_title
@@ -44,10 +45,7 @@ def fill_with_cards(page: QWidget, left: QWidget, right: QWidget, settings: Sett
     for index, card in enumerate((left, right)):
         splitter.addWidget(card)
         splitter.setStretchFactor(index, 1)
-    sizes = settings.get(key, [])
-    is_known = isinstance(sizes, list) and len(sizes) == 2 and all(isinstance(size, int) and size > 0 for size in sizes)
-    splitter.setSizes(sizes if is_known else [900, 1000])
-    splitter.splitterMoved.connect(lambda: settings.set(key, splitter.sizes()))
+    keep_sizes(splitter, settings, key, (900, 1000))
     layout = QVBoxLayout(page)
     layout.setContentsMargins(0, 0, 0, 0)
     layout.addWidget(splitter)
