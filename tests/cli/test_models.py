@@ -36,7 +36,9 @@ def test_list(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_json(installed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["folder"] for row in rows if row["present"]} == {str(install_folder(installed))}
+    here = [row for row in rows if row["present"]]
+    assert {row["folder"] for row in here if not row["bundled"]} == {str(install_folder(installed))}
+    assert "starter:translate" in [row["reference"] for row in here if row["bundled"]]
     assert rows[0]["reference"] == "starter:encoder"
 
 

@@ -48,7 +48,7 @@ def get_classifier(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lo
             with torch.random.fork_rng(), quiet_transformers():
                 torch.manual_seed(3)
                 model = getattr(transformers, f"{family}ForSequenceClassification")(config)
-                for name, parameter in model.named_parameters():
+                for parameter in model.parameters():
                     if parameter.dim() > 1:
                         torch.nn.init.normal_(parameter, std=0.3)
                 model.save_pretrained(folder)

@@ -178,6 +178,7 @@ class ModelTab(QWidget):
         for handle in (self._handle, self._query, self._code_query, self._device_query):
             if handle is not None:
                 handle.cancel()
+        self._query = self._code_query = None  # what they bring is no longer wanted
 
     # --- a download that is waited for
 
@@ -262,11 +263,11 @@ class ModelTab(QWidget):
         if self._query is not None:
             self._query.cancel()
         self._query = handle = self._services.query_runner.start(describe_model, reference, quiet=True)
-        handle.succeeded.connect(lambda card: self._on_described(reference, card))
+        handle.succeeded.connect(lambda card: self._on_described(handle, reference, card))
         handle.failed.connect(lambda error: self._on_not_described(reference, error))
 
-    def _on_described(self, reference: str, card: ModelCard) -> None:
-        if reference == self.reference:
+    def _on_described(self, handle: JobHandle, reference: str, card: ModelCard) -> None:
+        if handle is self._query and reference == self.reference:
             self._show_card(card)
 
     def _show_card(self, card: ModelCard) -> None:
