@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _SYNC_EVERY = 1.0  # seconds
-OUTPUTS = (".jsonl", ".csv")
 
 
 @dataclass(frozen=True)
