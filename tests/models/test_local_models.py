@@ -54,6 +54,18 @@ def test_when_a_model_was_used_last(tiny_encoder: Path, recorder: Recorder) -> N
     assert not (tiny_encoder / ".last-used").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_folder_elsewhere_stays_untouched_behind_a_link(
+    tiny_encoder: Path, tmp_path: Path, recorder: Recorder
+) -> None:
+    elsewhere = Path(shutil.copytree(tiny_encoder, tmp_path / "elsewhere"))
+    before = sorted(elsewhere.iterdir())
+    install_folder("org/model").parent.mkdir(parents=True, exist_ok=True)
+    install_folder("org/model").symlink_to(elsewhere, target_is_directory=True)
+    load_model(LoadRequest("org/model", device="cpu"), recorder.ctx)
+    assert sorted(elsewhere.iterdir()) == before
+
+
 def test_a_begun_download_knows_what_it_is_to_become(
     hub: HubServer, tiny_encoder: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
