@@ -12,7 +12,7 @@ FILE_NAME = ".last-used"  # its time of change is the time
 
 
 def note_use(folder: Path) -> None:
-    """The model in ``folder`` is being loaded. Folders that are not the app's own stay untouched, also behind a link."""
+    """The model in ``folder`` is being loaded. Folders elsewhere stay untouched, also behind a link."""
     if not folder.is_symlink() and folder.parent in (models_folder(), conversions_folder()):
         with contextlib.suppress(OSError):  # on a disk that is full or read-only it is just not known
             (folder / FILE_NAME).touch()
