@@ -239,7 +239,7 @@ def test_labels_thin_out_and_none_touch(qtbot: Any, make_tab: Callable[..., Atte
 
 
 def test_many_tokens_are_pooled_so_that_no_strong_weight_vanishes(qtbot: Any) -> None:
-    from lmstudio_app.gui.widgets.heatmap import Heatmap
+    from lmstudio_app.gui.attention.heatmap import Heatmap
     from lmstudio_app.inspection.colormaps import colormap
 
     heatmap = Heatmap()
@@ -412,7 +412,7 @@ def test_save_and_copy_a_picture(
 def test_the_picture_dialog_guards_the_file(qtbot: Any, services: Any, tmp_path: Path) -> None:
     from PySide6.QtWidgets import QDialogButtonBox, QFileDialog
 
-    from lmstudio_app.gui.widgets.picture_dialog import PictureDialog
+    from lmstudio_app.gui.attention.picture_dialog import PictureDialog
 
     dialog = PictureDialog(services.settings, 0, 0)
     qtbot.addWidget(dialog)

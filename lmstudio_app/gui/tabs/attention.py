@@ -26,13 +26,13 @@ from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
-from lmstudio_app.gui.widgets.head_overview import HeadOverview
+from lmstudio_app.gui.attention.head_overview import HeadOverview
 from lmstudio_app.inspection.attention import AttentionMaps, AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS
 from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview
 
 if TYPE_CHECKING:
-    from lmstudio_app.gui.pictures import AttentionPictures
+    from lmstudio_app.gui.attention.pictures import AttentionPictures
 
 BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
 
@@ -221,7 +221,7 @@ class AttentionTab(QWidget):
         handle.succeeded.connect(lambda _: self._build_head_view() if handle is self._import else None)
 
     def _build_head_view(self) -> None:
-        from lmstudio_app.gui.widgets.head_view import HeadView
+        from lmstudio_app.gui.attention.head_view import HeadView
 
         if self.head_view is not None:
             return
@@ -383,7 +383,7 @@ class AttentionTab(QWidget):
         """Of what is shown now."""
         assert self._result is not None
         if self.pictures is None:
-            from lmstudio_app.gui.pictures import AttentionPictures
+            from lmstudio_app.gui.attention.pictures import AttentionPictures
 
             self.pictures = AttentionPictures(self._services, self)
             self.pictures.told.connect(self._tell)

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.widgets.colour_bar import ColourBar
-from lmstudio_app.gui.widgets.token_ruler import TokenRuler
+from lmstudio_app.gui.attention.token_ruler import TokenRuler
 
 if TYPE_CHECKING:
     import numpy as np
