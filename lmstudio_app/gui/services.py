@@ -15,9 +15,10 @@ from lmstudio_app.settings import Settings
 @dataclass(frozen=True)
 class Services:
     """``model_runner`` fetches, loads and reads data; ``training_runner`` trains; ``query_runner`` answers
-    quickly (lists, looks, attention), so that no answer waits behind a download or a training. ``answer_runner`` writes
+    quickly (lists, looks), so that no answer waits behind a download or a training. ``answer_runner`` writes
     what pages ask a model for, ``batch_runner`` takes whole files through one, and ``shelf`` has the models of these
-    pages. ``hub_runner`` asks the hub, which may be slow, and ``downloads`` brings what was found there.
+    pages. ``inspection_runner`` looks inside models. ``hub_runner`` asks the hub, which may be slow, and ``downloads``
+    brings what was found there.
     """
 
     settings: Settings
@@ -26,6 +27,7 @@ class Services:
     query_runner: JobRunner
     answer_runner: JobRunner
     batch_runner: JobRunner
+    inspection_runner: JobRunner
     shelf: ModelShelf
     hub_runner: JobRunner
     downloads: DownloadManager
@@ -37,6 +39,7 @@ class Services:
             self.query_runner,
             self.answer_runner,
             self.batch_runner,
+            self.inspection_runner,
             self.shelf.runner,
             self.hub_runner,
             self.downloads.runner,
@@ -45,8 +48,9 @@ class Services:
 
 def make_services(settings: Settings, parent: QObject | None = None) -> Services:
     """The services of one window; whoever makes them shuts their runners down."""
-    names = ("model", "training", "query", "answer", "batch")
-    model, training, query, answer, batch = (JobRunner(parent, name) for name in names)
+    names = ("model", "training", "query", "answer", "batch", "inspection")
+    model, training, query, answer, batch, inspection = (JobRunner(parent, name) for name in names)
     shelf = ModelShelf(JobRunner(parent, "shelf"), parent)
     downloads = DownloadManager(JobRunner(parent, "download"), query, parent)
-    return Services(settings, model, training, query, answer, batch, shelf, JobRunner(parent, "hub"), downloads)
+    hub = JobRunner(parent, "hub")
+    return Services(settings, model, training, query, answer, batch, inspection, shelf, hub, downloads)

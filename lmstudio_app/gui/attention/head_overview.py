@@ -9,10 +9,10 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.attention_explained import AttentionExplained
-from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.attention.looks_table import LooksTable
-from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.gui.attention.thumbnail_grid import ThumbnailGrid
+from lmstudio_app.gui.widgets.elided_label import ElidedLabel
+from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.inspection.attention import AttentionMaps
 from lmstudio_app.inspection.colormaps import colormap
 from lmstudio_app.inspection.overview import Overview, thumbnail_shades

@@ -7,8 +7,8 @@ from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMenu, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.attention.heatmap import Cell, Heatmap
+from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.inspection.attention import AttentionMaps
 from lmstudio_app.inspection.colormaps import COLORMAPS, colormap
 

@@ -10,8 +10,8 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.widgets.colour_bar import ColourBar
 from lmstudio_app.gui.attention.token_ruler import TokenRuler
+from lmstudio_app.gui.widgets.colour_bar import ColourBar
 
 if TYPE_CHECKING:
     import numpy as np

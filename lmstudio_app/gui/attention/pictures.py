@@ -9,9 +9,9 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.attention.picture_dialog import PictureDialog
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
-from lmstudio_app.gui.attention.picture_dialog import PictureDialog
 from lmstudio_app.inspection.attention import AttentionMaps
 from lmstudio_app.inspection.export import PictureJob, run_picture_job
 from lmstudio_app.inspection.picture import PictureStyle

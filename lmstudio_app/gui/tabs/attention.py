@@ -20,13 +20,13 @@ from PySide6.QtWidgets import (
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status
 from lmstudio_app.gui import dialogs, theme
+from lmstudio_app.gui.attention.head_overview import HeadOverview
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import status_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.empty_state import EmptyState
-from lmstudio_app.gui.attention.head_overview import HeadOverview
 from lmstudio_app.inspection.attention import AttentionMaps, AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS
 from lmstudio_app.inspection.overview import Overview, OverviewRequest, read_overview

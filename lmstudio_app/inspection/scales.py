@@ -1,0 +1,5 @@
+"""From weights to places in a colour map."""
+
+from __future__ import annotations
+
+SCALES = ("head", "shared")
