@@ -5,6 +5,9 @@ colour vision.
 (B. Ottosson 2020, https://bottosson.github.io/posts/oklab/) with steps of equal length. ``viridis`` and
 ``magma`` (S. van der Walt and N. Smith) and ``cividis`` (J. Nuñez et al. 2018) are CC0; 33 of their 256
 colours are kept.
+
+``diverging`` is for signed values: two straight lines through OKLab of equal length, from the colour of the paper to
+blue (less) and to orange (more), which stay apart for every common deficiency of colour vision.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 COLORMAPS = ("ink", "viridis", "cividis", "magma")
 SIZE = 256
+MIDDLE = 128  # the place of 0 in :func:`diverging`
 
 # lightness, chroma, hue in degrees (OKLCh)
 _INK_ON_WHITE = (
@@ -34,6 +38,10 @@ _INK_ON_BLACK = (
     (0.77, 0.115, 212),
     (0.97, 0.07, 165),
 )
+# lightness and chroma of the ends, hue of less and of more
+_DIVERGING_ON_WHITE = (0.985, 0.47, 0.135, 257, 42)
+_DIVERGING_ON_BLACK = (0.265, 0.79, 0.115, 240, 58)
+_WHEEL_ON_WHITE, _WHEEL_ON_BLACK = (0.56, 0.13), (0.76, 0.11)  # lightness, chroma
 _ANCHORS = {
     "viridis": (
         "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e297a8e26828e23898e"
@@ -67,6 +75,34 @@ def colormap(name: str, *, dark: bool = False) -> npt.NDArray[np.uint8]:
     places = np.linspace(0, SIZE - 1, len(anchors)).round()
     channels = [np.interp(np.arange(SIZE), places, anchors[:, channel]) for channel in range(3)]
     return np.stack(channels, axis=1).round().astype(np.uint8)
+
+
+@cache
+def diverging(dark: bool = False) -> npt.NDArray[np.uint8]:
+    """sRGB ``[256, 3]`` for signed values: 1 stands for the least, 128 (:data:`MIDDLE`) for 0, 255 for the most.
+
+    Both arms have the same lightness at the same distance from the middle. 0 is the same colour as 1.
+    """
+    import numpy as np
+
+    middle, end, chroma, less, more = _DIVERGING_ON_BLACK if dark else _DIVERGING_ON_WHITE
+    signed = (np.arange(SIZE) - MIDDLE).clip(-(MIDDLE - 1)) / (MIDDLE - 1)
+    share = np.abs(signed)
+    hue = np.radians(np.where(signed < 0, less, more))
+    lightness = middle + (end - middle) * share
+    lab = np.stack([lightness, chroma * share * np.cos(hue), chroma * share * np.sin(hue)], axis=1)
+    return (_oklab_to_srgb(lab) * 255).round().astype(np.uint8)
+
+
+@cache
+def wheel(count: int, *, dark: bool = False) -> npt.NDArray[np.uint8]:
+    """sRGB ``[count, 3]``: colours of equal lightness, around the circle of hues, for the heads of a layer."""
+    import numpy as np
+
+    lightness, chroma = _WHEEL_ON_BLACK if dark else _WHEEL_ON_WHITE
+    hue = np.radians(250 + 360 * np.arange(count) / max(count, 1))
+    lab = np.stack([np.full(count, lightness), chroma * np.cos(hue), chroma * np.sin(hue)], axis=1)
+    return (_oklab_to_srgb(lab) * 255).round().astype(np.uint8)
 
 
 def _through_oklab(anchors: tuple[tuple[float, float, float], ...]) -> npt.NDArray[np.uint8]:
