@@ -77,15 +77,21 @@ class AttentionStudio(QObject):
         """
         import numpy as np
 
+        found = self.layer_map(layer)
+        if found is None:
+            return None
+        weights: npt.NDArray[np.float32] = np.asarray(found.weights[self.head if head is None else head], np.float32)
+        return weights
+
+    def layer_map(self, layer: int | None = None) -> AttentionMap | None:
+        """All heads of a layer, of the chosen one by default, as they are kept; None as of :meth:`weights`."""
         if self._reading is None:
             return None
-        layer, head = self._head[0] if layer is None else layer, self._head[1] if head is None else head
+        layer = self.layer if layer is None else layer
         found = self._reading.kept.get(layer) or self._more.get(layer)
         if found is None:
             self._ask(layer)
-            return None
-        weights: npt.NDArray[np.float32] = np.asarray(found.weights[head], dtype=np.float32)
-        return weights
+        return found
 
     @property
     def is_busy(self) -> bool:
