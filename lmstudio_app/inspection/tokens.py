@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.inspection.words import join_pieces
 
 _SPACE, _NEWLINE, _TAB = "␣", "⏎", "⇥"
 _NO_LIMIT = 10**6  # a tokenizer without a limit says 10^30
@@ -18,13 +19,22 @@ class Tokens:
 
     ``tokens`` are the vocabulary's own (``##ing``, ``Ġthe``, ``▁the``), ``labels`` what a person reads,
     ``special`` tells ``[CLS]``, ``<s>`` and the like, ``segments`` is 0 for the text, 1 for the pair, None
-    for special tokens.
+    for special tokens. ``words`` is the number of the word of its text that each token is a piece of
+    (:func:`lmstudio_app.inspection.words.join_pieces`), ``spans`` its place in the text of its segment; None for
+    special tokens and where the tokenizer does not tell. Left out, they are all None.
     """
 
     tokens: tuple[str, ...]
     labels: tuple[str, ...]
     special: tuple[bool, ...]
     segments: tuple[int | None, ...]
+    words: tuple[int | None, ...] = ()
+    spans: tuple[tuple[int, int] | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("words", "spans"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (None,) * len(self.tokens))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -93,7 +103,7 @@ def encode_text(model: Any, tokenizer: Any, text: str, pair: str | None) -> Enco
     )
     return EncodedText(
         inputs=dict(batch),
-        tokens=Tokens(tokens, labels, special, segments),
+        tokens=Tokens(tokens, labels, special, segments, *_words(texts, segments, special, offsets)),
         dropped=int(full["input_ids"].shape[1]) - len(ids),
     )
 
@@ -117,6 +127,27 @@ def _segments(batch: Any, special: tuple[bool, ...]) -> tuple[int | None, ...]:
         return tuple(batch.sequence_ids(0))
     types = batch["token_type_ids"][0].tolist() if "token_type_ids" in batch else [0] * len(special)
     return tuple(None if flag else int(kind) for flag, kind in zip(special, types, strict=True))
+
+
+def _words(
+    texts: tuple[str, ...], segments: tuple[int | None, ...], special: tuple[bool, ...], offsets: Any
+) -> tuple[tuple[int | None, ...], tuple[tuple[int, int] | None, ...]]:
+    """The word and the place of every token; the words of all texts are counted on."""
+    words: list[int | None] = [None] * len(special)
+    spans: list[tuple[int, int] | None] = [None] * len(special)
+    if offsets is None:
+        return tuple(words), tuple(spans)
+    for index, (start, end) in enumerate(offsets[0].tolist()):
+        if not special[index]:
+            spans[index] = (start, end)
+    count = 0
+    for segment, text in enumerate(texts):
+        own = [span if segments[index] == segment else None for index, span in enumerate(spans)]
+        for word in join_pieces(text, own):
+            for index in word.pieces:
+                words[index] = count
+            count += 1
+    return tuple(words), tuple(spans)
 
 
 def _label(tokenizer: Any, token: str, written: str) -> str:
