@@ -12,10 +12,13 @@ from PySide6.QtWidgets import QFrame, QSizePolicy, QWidget
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.token_ruler import TokenRuler
 from lmstudio_app.gui.widgets.colour_bar import ColourBar
+from lmstudio_app.inspection.scales import Scaled, pool_shades, scale_to
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from lmstudio_app.inspection.scales import Shades
 
 Cell = tuple[int, int]  # query, key
 _NEAREST = 4  # tokens that fill the view at the closest zoom
@@ -29,6 +32,7 @@ class Heatmap(QWidget):
     """
 
     cell_changed = Signal(object)  # Cell or None: what the read-out should tell
+    cell_kept = Signal(object)  # Cell or None: marked by a click or a key
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -36,14 +40,15 @@ class Heatmap(QWidget):
 
         self._pg = pg
         self._weights: npt.NDArray[np.float32] | None = None
-        self._shades: dict[int, npt.NDArray[np.uint8]] = {}  # by how many tokens one pixel of the image stands for
-        self._shown = 0
-        self._top = 1.0
-        self._lut: npt.NDArray[np.uint8] | None = None
+        self._levels: list[Shades] = []  # one pixel stands for 1, 2, 4 … tokens
+        self._is_signed = False
+        self._shown = 0  # tokens along a pixel of the image that is shown; 0: none is
         self._kept: Cell | None = None
         self._hovered: Cell | None = None
         self._rows = TokenRuler(upright=False, parent=self)
         self._columns = TokenRuler(upright=True, parent=self)
+        self._rows.clicked.connect(self._on_row_clicked)
+        self._columns.clicked.connect(self._on_column_clicked)
         self._bar = ColourBar(self)
         self.view = pg.GraphicsView(self)
         self.view.setFrameShape(QFrame.Shape.NoFrame)
@@ -90,16 +95,43 @@ class Heatmap(QWidget):
         self, weights: npt.NDArray[np.float32], lut: npt.NDArray[np.uint8], top: float | None = None
     ) -> None:
         """Float32 ``[query, key]``; the last colour of ``lut`` stands for ``top`` (None: the largest weight)."""
+        self.set_scaled(weights, scale_to(weights, float(weights.max()) if top is None else top), lut)
+
+    def set_scaled(
+        self,
+        weights: npt.NDArray[np.float32],
+        scaled: Scaled,
+        lut: npt.NDArray[np.uint8],
+        levels: Sequence[Shades] = (),
+    ) -> None:
+        """``weights`` float ``[query, key]`` are what the read-out tells, ``scaled`` is what is drawn.
+
+        ``levels``: the shades and what :func:`pool_shades` made of them, as far as they are there already.
+        """
         self._weights = weights
-        self._lut = lut
-        self._top = max(float(weights.max()) if top is None else top, 1e-9)
-        self._shades.clear()
+        self._is_signed = scaled.is_signed
+        self._levels = list(levels) or [scaled.shades]
         self._shown = 0
-        self._image.setLookupTable(lut)
-        self._bar.set_scale(lut, self._top)
+        self.set_lut(lut)
+        self._bar.set_scaled(lut, scaled)
         self._show_shades()
         self._mark()
         self.cell_changed.emit(self.cell)
+
+    def set_lut(self, lut: npt.NDArray[np.uint8]) -> None:
+        """Other colours for the same shades."""
+        self._image.setLookupTable(lut)
+        self._bar.set_lut(lut)
+
+    def clear(self) -> None:
+        """Show no weights; the tokens stay."""
+        self._weights = None
+        self._levels = []
+        self._shown = 0
+        self._image.clear()
+        self._hovered = self._kept = None
+        self._mark()
+        self.cell_changed.emit(None)
 
     def show_all(self) -> None:
         """Zoom out to the whole map."""
@@ -110,6 +142,11 @@ class Heatmap(QWidget):
     def cell(self) -> Cell | None:
         """The cell that the read-out tells about."""
         return self._hovered or self._kept
+
+    @property
+    def kept(self) -> Cell | None:
+        """The cell that is marked, also when the mouse is elsewhere."""
+        return self._kept
 
     def weight(self, cell: Cell) -> float:
         assert self._weights is not None
@@ -131,16 +168,16 @@ class Heatmap(QWidget):
         return factor
 
     def _show_shades(self) -> None:
-        if self._weights is None:
-            return
         factor = self._factor()
-        if factor == self._shown:
+        if not self._levels or factor == self._shown:
             return
-        if factor not in self._shades:
-            self._shades[factor] = _pooled(_quantised(self._weights, self._top), factor)
+        level = factor.bit_length() - 1
+        while len(self._levels) <= level:
+            self._levels.append(pool_shades(self._levels[-1], signed=self._is_signed))
         self._shown = factor
-        self._image.setImage(self._shades[factor], autoLevels=False, levels=(0, 255))
-        rows, columns = self._shades[factor].shape
+        shades = self._levels[level]
+        self._image.setImage(shades, autoLevels=False, levels=(0, 255))
+        rows, columns = shades.shape
         self._image.setRect(QRectF(0, 0, columns * factor, rows * factor))
 
     # --- geometry
@@ -205,6 +242,11 @@ class Heatmap(QWidget):
 
     def keep(self, cell: Cell | None) -> None:
         """Mark a cell until another one is, and show it; None marks none."""
+        self.mark_cell(cell)
+        self.cell_kept.emit(cell)
+
+    def mark_cell(self, cell: Cell | None) -> None:
+        """As :meth:`keep`, without the signal :attr:`cell_kept`."""
         self._kept = cell
         if cell is not None:
             query, key = cell
@@ -215,6 +257,16 @@ class Heatmap(QWidget):
                 self._box.translateBy(x=dx, y=dy)
         self._mark()
         self.cell_changed.emit(self.cell)
+
+    def _on_row_clicked(self, query: int) -> None:
+        """A token that looks: what it looks at most."""
+        if self._weights is not None:
+            self.keep((query, int(self._weights[query].argmax())))
+
+    def _on_column_clicked(self, key: int) -> None:
+        """A token that is looked at: by whom most."""
+        if self._weights is not None:
+            self.keep((int(self._weights[:, key].argmax()), key))
 
     def _mark(self) -> None:
         cell = self.cell
@@ -290,26 +342,3 @@ class Heatmap(QWidget):
     def shutdown(self) -> None:
         """Take the scene apart while Qt is whole."""
         self.view.close()
-
-
-def _quantised(weights: npt.NDArray[np.float32], top: float) -> npt.NDArray[np.uint8]:
-    """Places in the colour map: Qt draws an image of bytes without another pass over it."""
-    import numpy as np
-
-    scaled = weights * np.float32(255.0 / top)
-    scaled += np.float32(0.5)
-    np.minimum(scaled, np.float32(255), out=scaled)
-    return scaled.astype(np.uint8)
-
-
-def _pooled(shades: npt.NDArray[np.uint8], factor: int) -> npt.NDArray[np.uint8]:
-    """The largest of every ``factor`` × ``factor`` cells; the last ones of an odd number are filled up with 0."""
-    import numpy as np
-
-    if factor == 1:
-        return shades
-    rows, columns = -(-shades.shape[0] // factor), -(-shades.shape[1] // factor)
-    padded = np.zeros((rows * factor, columns * factor), dtype=np.uint8)
-    padded[: shades.shape[0], : shades.shape[1]] = shades
-    pooled: npt.NDArray[np.uint8] = padded.reshape(rows, factor, columns, factor).max(axis=(1, 3))
-    return pooled

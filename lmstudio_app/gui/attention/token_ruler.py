@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QFont, QFontMetricsF, QHelpEvent, QPainter, QPaintEvent, QPalette
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QFont, QFontMetricsF, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QToolTip, QWidget
 
 from lmstudio_app.gui import theme
@@ -13,6 +13,8 @@ from lmstudio_app.gui import theme
 
 class TokenRuler(QWidget):
     """As long as the map's side and an overhang; :meth:`set_range` tells which stretch of tokens is in view."""
+
+    clicked = Signal(int)  # the token under the mouse
 
     def __init__(self, *, upright: bool, parent: QWidget | None = None) -> None:
         """``upright``: along the top, read from below; else down the left side."""
@@ -93,6 +95,13 @@ class TokenRuler(QWidget):
                 QToolTip.showText(event.globalPos(), text, self)
             return True
         return super().event(event)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        index = self.index_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and index is not None:
+            self.clicked.emit(index)
+        else:
+            super().mousePressEvent(event)
 
     def sizeHint(self) -> QSize:
         return QSize(theme.em(self, 8), self.breadth()) if self._upright else QSize(self.breadth(), theme.em(self, 8))
