@@ -1,61 +1,72 @@
-"""A typeface that has every character of some tokens: one of the system's, or the one that comes with
-Pillow."""
+"""Typefaces that together have every character of some tokens: matplotlib's own, and those of this system that help."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
-
-# Pillow looks for these in the system's font folders; in this order, the first that has all characters is
-# taken.
+BASE = "DejaVu Sans"  # comes with matplotlib, so a picture looks the same everywhere
+# In this order, those that have what is lacking are added.
 _CANDIDATES = (
-    "DejaVuSans.ttf",
-    "Arial.ttf",
-    "SegoeUI.ttf",
-    "NotoSans-Regular.ttf",
-    "NotoSansCJK-Regular.ttc",
-    "NotoSerifCJK-Regular.ttc",
-    "msyh.ttc",
-    "PingFang.ttc",
-    "Hiragino Sans GB.ttc",
-    "wqy-microhei.ttc",
-    "wqy-zenhei.ttc",
-    "Arial Unicode.ttf",
+    "Noto Sans CJK SC",
+    "Microsoft YaHei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Hiragino Sans",
+    "Yu Gothic",
+    "Malgun Gothic",
+    "Apple SD Gothic Neo",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Droid Sans Fallback",
+    "Noto Serif CJK SC",
+    "Noto Sans",
+    "Noto Sans Devanagari",
+    "Noto Sans Bengali",
+    "Noto Sans Tamil",
+    "Noto Sans Thai",
+    "Noto Sans Arabic",
+    "Noto Sans Hebrew",
+    "Nirmala UI",
+    "Leelawadee UI",
+    "Segoe UI",
+    "Segoe UI Symbol",
+    "Arial Unicode MS",
+    "Apple Symbols",
+    "Noto Emoji",
 )
 
 
-def typeface_for(texts: Iterable[str], size: int) -> FreeTypeFont:
-    """``size`` in pixels. When no typeface has everything, the one that lacks the least."""
-    wanted = frozenset(char for text in texts for char in text if not char.isspace())
-    candidates = [font for name in (None, *_CANDIDATES) if (font := _load(name, size)) is not None]
-    best, fewest = candidates[0], len(wanted) + 1
-    for font in candidates:
-        lacking = sum(not _has(font, char) for char in wanted)
-        if lacking < fewest:
-            best, fewest = font, lacking
-        if fewest == 0:
+def families_for(texts: Iterable[str]) -> list[str]:
+    """Names for matplotlib's ``FontProperties(family=…)``: each is asked for what those before it lack.
+
+    What no typeface has is drawn as a box.
+    """
+    lacking = {char for text in texts for char in text if not char.isspace() and not _has(BASE, char)}
+    families = [BASE]
+    for name in _CANDIDATES:
+        if not lacking:
             break
-    return best
+        found = {char for char in lacking if _has(name, char)}
+        if found:
+            families.append(name)
+            lacking -= found
+    return families
+
+
+@lru_cache(maxsize=2**14)
+def _has(family: str, char: str) -> bool:
+    from matplotlib.font_manager import get_font
+
+    path = _path_of(family)
+    return path is not None and get_font(path).get_char_index(ord(char)) != 0
 
 
 @lru_cache(maxsize=64)
-def _load(name: str | None, size: int) -> FreeTypeFont | None:
-    """``None`` is Pillow's own typeface; a typeface the system lacks gives None."""
-    from PIL import ImageFont
+def _path_of(family: str) -> str | None:
+    """None when this system has no such typeface."""
+    from matplotlib.font_manager import FontProperties, fontManager
 
-    if name is None:
-        own = ImageFont.load_default(size)
-        return own if isinstance(own, ImageFont.FreeTypeFont) else None
-    try:
-        return ImageFont.truetype(name, size)
-    except OSError:
+    if not any(entry.name == family for entry in fontManager.ttflist):
         return None
-
-
-def _has(font: FreeTypeFont, char: str) -> bool:
-    """A missing character is drawn as the same box as one that no typeface has."""
-    return char.isascii() or bytes(font.getmask(char)) != bytes(font.getmask("\U000fffff"))
+    return fontManager.findfont(FontProperties(family=[family]), fallback_to_default=False)

@@ -1,4 +1,4 @@
-"""Pictures of attention: to a file that is chosen in a dialog, or to the clipboard."""
+"""What the attention studio shows, saved to a file that is chosen in a dialog, or put on the clipboard."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.attention.picture_dialog import PictureDialog
+from lmstudio_app.gui.attention.picture_dialog import PictureDialog, SaveChoice
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.services import Services
-from lmstudio_app.inspection.export import PictureJob, run_picture_job
-from lmstudio_app.inspection.picture import PictureStyle
+from lmstudio_app.inspection.arrangement import Arrangement
+from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, PictureStyle
+from lmstudio_app.inspection.export import SaveJob, run_save_job
+
+_NUMBERS = (".npz", ".csv")
 
 
 class AttentionPictures(QObject):
-    """Draws what :meth:`set_subject` named, as a job; ``owner`` is the page that its dialog belongs to."""
+    """Saves what the studio of :meth:`set_subject` shows, as jobs; ``owner`` is the page that the dialog belongs to."""
 
     told = Signal(str)  # news that need no answer
 
@@ -31,46 +34,49 @@ class AttentionPictures(QObject):
         self.dialog: PictureDialog | None = None
 
     def set_subject(self, studio: AttentionStudio) -> None:
-        """Whose reading, head and look are drawn."""
+        """Whose reading, head and look are saved."""
         self._studio = studio
 
-    def ask(self) -> None:
-        """Open the dialog that saves a picture."""
-        if self._studio is None or self._studio.reading is None:
+    def ask(self, view: str = "head") -> None:
+        """Open the dialog, with one of ``export.VIEWS`` offered first."""
+        studio = self._studio
+        if studio is None or studio.reading is None:
             return
-        self.dialog = PictureDialog(self._settings, self._studio.layer, self._studio.head, self._owner)
+        self.dialog = PictureDialog(self._settings, studio.reading, studio.layer, studio.head, view, self._owner)
         self.dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.dialog.chosen.connect(self.save)
         self.dialog.open()
 
-    def save(self, path: Path, width: int, one_head: bool, dark: bool) -> None:
-        if self._studio is None:
-            return
-        handle = self._start(self._style(width, dark=dark), one_head=one_head, output=path)
+    def save(self, choice: SaveChoice) -> None:
+        handle = self._start(choice.view, choice.width, dark=choice.dark, output=choice.path)
         if handle is not None:
-            handle.succeeded.connect(lambda _: self.told.emit(self.tr("Saved {path}").format(path=path)))
+            handle.succeeded.connect(lambda _: self.told.emit(self.tr("Saved {path}").format(path=choice.path)))
 
-    def copy(self) -> None:
-        """Put the head onto the clipboard, as it is on the screen."""
-        if self._studio is None:
-            return
-        width = int(self._settings.get("attention.picture_width", 1600))
-        handle = self._start(self._style(width, dark=theme.is_dark(self._owner.palette())), one_head=True, output=None)
+    def copy(self, view: str = "head") -> None:
+        """Put a picture onto the clipboard, light or dark as the window is."""
+        width = int(self._settings.get("attention.picture_width", DEFAULT_WIDTH))
+        handle = self._start(view, width, dark=theme.is_dark(self._owner.palette()), output=None)
         if handle is not None:
             handle.succeeded.connect(self._on_drawn)
 
-    def _style(self, width: int, *, dark: bool) -> PictureStyle:
-        assert self._studio is not None
-        look = self._studio.look
-        return PictureStyle(width=width, dark=dark, colormap=look.colormap, shared_scale=look.scale == "shared")
-
-    def _start(self, style: PictureStyle, *, one_head: bool, output: Path | None) -> JobHandle | None:
+    def _start(self, view: str, width: int, *, dark: bool, output: Path | None) -> JobHandle | None:
         studio = self._studio
-        if studio is None or studio.reading is None or studio.reading.maps is None:
+        if studio is None or studio.reading is None:
             return None
-        layer, head = (studio.layer, studio.head) if one_head else (None, None)
-        job = PictureJob(studio.reading.maps, layer, head, style, output)
-        return self._services.inspection_runner.start(run_picture_job, job, title=self.tr("Drawing the picture"))
+        look = studio.look
+        is_numbers = output is not None and output.suffix.lower() in _NUMBERS  # which are the model's own
+        job = SaveJob(
+            reading=studio.reading,
+            view=view,
+            layer=studio.layer,
+            head=studio.head,
+            output=output,
+            style=PictureStyle(width=width, dark=dark, colormap=look.colormap, scale=look.scale),
+            arrangement=Arrangement() if is_numbers else Arrangement(look.hide_special, look.merge_words),
+            layer_map=studio.layer_map() if view in ("head", "lines") else None,
+        )
+        title = self.tr("Saving the attention") if output is not None else self.tr("Drawing the picture")
+        return self._services.inspection_runner.start(run_save_job, job, title=title)
 
     def _on_drawn(self, png: bytes) -> None:
         QApplication.clipboard().setImage(QImage.fromData(png, "PNG"))
