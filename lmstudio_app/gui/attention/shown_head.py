@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Signal
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+QUERIES, KEYS = 0, 1
+End = tuple[int, int]  # side, shown token
+_TOLD = 4  # partners of a token that are named
 _AT_ONCE = 3_000_000  # weights that are drawn without a frame being lost; more is a job
 
 
@@ -88,6 +92,32 @@ class ShownHead(QObject):
         if more < 0:
             words = self.tr("{text}, {share} less than the mean of its layer's heads")
         return words.format(text=text, share=f"{abs(more):.4f}")
+
+    def describe_end(self, end: End, values: Sequence[float] | None = None) -> str:
+        """A shown token and the tokens of the other side that it is tied to most, in words.
+
+        ``values``: how strongly it is to each of them, when that is not this head's weights but those of all heads.
+        """
+        assert self.arranged is not None
+        side, index = end
+        arranged = self.arranged
+        labels = (arranged.queries.labels, arranged.keys.labels)
+        own = arranged.weights[index] if side == QUERIES else arranged.weights[:, index]
+        weights = [float(weight) for weight in (own if values is None else values)]
+        strongest = sorted(range(len(weights)), key=lambda other: -weights[other])[:_TOLD]
+        told = ", ".join(
+            self.tr("“{token}” {weight}").format(token=labels[1 - side][other], weight=f"{weights[other]:.2f}")
+            for other in strongest
+        )
+        if side == QUERIES:
+            text = self.tr("“{token}” looks most at {list}")
+            if values is not None:
+                text = self.tr("“{token}” looks most at {list}, each in the head where it is most")
+        else:
+            text = self.tr("“{token}” is looked at most by {list}")
+            if values is not None:
+                text = self.tr("“{token}” is looked at most by {list}, each in the head where it is most")
+        return text.format(token=labels[side][index], list=told)
 
     # --- keeping up
 
