@@ -164,15 +164,16 @@ def _save(
     with atomic_path(output) as temporary, temporary.open("wb") as file:
         if form in drawing.FORMATS:
             _write_picture(file, form, shown, source, style, ctx)
-            return
-        if shown.chosen is not None and len(source.heads) > 1:
-            source = only_head(source, *shown.chosen)
-        if form == "npz":
-            write_npz(file, source, ctx)
-        elif form == "csv":
-            write_csv(file, source, ctx)
         else:
-            _write_page(file, shown, source, style, text, ctx)
+            if shown.chosen is not None and len(source.heads) > 1:
+                source = only_head(source, *shown.chosen)
+            if form == "npz":
+                write_npz(file, source, ctx)
+            elif form == "csv":
+                write_csv(file, source, ctx)
+            else:
+                _write_page(file, shown, source, style, text, ctx)
+        ctx.check()  # whoever cancels at the last moment keeps the old file
 
 
 def _write_picture(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000_000  # of a table; beyond that nothing opens it
 _MANY_ROWS = 5_000_000  # worth a warning
+_BATCH = 2**18  # rows at a time, about
 ROW_BYTES = 36  # of a table, about
 
 
@@ -96,7 +97,7 @@ def write_csv(file: IO[bytes], source: Source, ctx: JobContext) -> None:
             "weight": pa.float32(),
         }
     )
-    step = max(1, 2**18 // keys) * keys  # rows of the table at a time: whole queries
+    step = max(1, _BATCH // keys) * keys  # rows of the table at a time: whole queries
 
     def rows_of(layer: int, head: int, weights: Any, start: int) -> Any:
         part = slice(start, start + step)

@@ -126,6 +126,9 @@ def test_text_stays_text_in_pdf() -> None:
     names = [word for word in WORDS if len(word) < 20]
     figure = draw_lines(weights_of(8, 8), names, names, TITLE)
     reader = PdfReader(io.BytesIO(saved(figure, "pdf")))
+    fonts: Any = reader.pages[0]["/Resources"]["/Font"]  # type: ignore[index]
+    outlines = [font.get_object()["/CharProcs"] for font in fonts.values()]  # CJK ones would be empty as /Type0
+    assert sum(map(len, outlines)) >= len({character for name in names for character in name})
     text = reader.pages[0].extract_text()
     for name in (*(name for name in names if name.isascii()), "фильм", TITLE.title):
         assert name in text

@@ -1,26 +1,22 @@
-"""Colour maps, the overview, and files."""
+"""Colour maps and the overview."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from lmstudio_app.errors import Cancelled, UserError
-from lmstudio_app.inspection.attention import AttentionMap, AttentionMaps, AttentionRequest, read_attention
+from lmstudio_app.errors import Cancelled
+from lmstudio_app.inspection.attention import AttentionMap, AttentionMaps, AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS, colormap
-from lmstudio_app.inspection.export import AttentionJob, read_and_save, save_npz
 from lmstudio_app.inspection.overview import (
     OverviewRequest,
     build_overview,
     read_overview,
     thumbnail_shades,
 )
-from lmstudio_app.inspection.picture import PictureStyle, draw_head, draw_overview
 from lmstudio_app.inspection.tokens import Tokens
 from lmstudio_app.jobs import Control, JobContext
 
@@ -123,95 +119,3 @@ def test_the_overview_job_reads_and_can_be_cancelled(make_loaded: Callable[..., 
     control.cancel()
     with pytest.raises(Cancelled):
         read_overview(request, JobContext(control=control))
-
-
-def test_npz_holds_tokens_and_weights(make_loaded: Callable[..., Any], heard: Any, tmp_path: Path) -> None:
-    loaded = make_loaded("bert")
-    output = read_and_save(loaded, AttentionJob("", TEXT, tmp_path / "new" / "a.npz", pair="bad food"), heard.ctx)
-    with np.load(output) as data:
-        assert list(data["tokens"]) == ["[CLS]", *TEXT.split(), "[SEP]", "bad", "food", "[SEP]"]
-        assert data["weights"].dtype == np.float32
-        maps = read_attention(loaded, AttentionRequest(TEXT, "bad food"), heard.ctx)
-        np.testing.assert_array_equal(data["weights"], maps.weights)
-        assert list(data["layers"]) == [0, 1]
-        assert list(data["heads"]) == [0, 1, 2, 3]
-
-
-def test_npz_of_one_head(make_loaded: Callable[..., Any], heard: Any, tmp_path: Path) -> None:
-    loaded = make_loaded("llama")
-    output = read_and_save(loaded, AttentionJob("", TEXT, tmp_path / "a.npz", layer=1, head=2), heard.ctx)
-    whole = read_attention(loaded, AttentionRequest(TEXT), heard.ctx).weights
-    with np.load(output) as data:
-        np.testing.assert_allclose(data["weights"], whole[1:2, 2:3], atol=1e-6)
-        assert (list(data["layers"]), list(data["heads"])) == ([1], [2])
-
-
-def colour_counts(image: Image.Image) -> dict[tuple[int, ...], int]:
-    return {colour: count for count, colour in image.convert("RGB").getcolors(2**24) or []}
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_the_picture_of_a_head_shows_its_weights(dark: bool) -> None:
-    weights = np.zeros((1, 4, 4))
-    weights[0, 1, 3] = 1.0
-    style = PictureStyle(width=800, dark=dark, colormap="viridis")
-    image = draw_head(synthetic(weights), 0, 0, style)
-    colours = colour_counts(image)
-    first, last = (tuple(int(c) for c in colormap("viridis")[index]) for index in (0, 255))
-    assert image.width == 800
-    # fifteen empty cells and one full one; the colour bar holds a few of both colours, too
-    assert 14 < colours[first] / colours[last] < 16
-    assert image.getpixel((2, 2)) == ((0x1E, 0x24, 0x2D) if dark else (255, 255, 255))
-
-
-@pytest.mark.parametrize("width", [400, 1600])
-def test_pictures_of_long_texts_have_the_asked_width(width: int) -> None:
-    rng = np.random.default_rng(0)
-    maps = synthetic(rng.random((3, 700, 700)))
-    for image in (draw_head(maps, 0, 1, PictureStyle(width)), draw_overview(maps, JobContext(), PictureStyle(width))):
-        assert image.width == width
-        assert len(colour_counts(image)) > 20
-
-
-def test_png_is_an_overview_or_one_head(make_loaded: Callable[..., Any], heard: Any, tmp_path: Path) -> None:
-    loaded = make_loaded("bert")
-    sizes = []
-    for name, layer, head in (("all", None, None), ("layer", 1, None), ("column", None, 2), ("one", 1, 2)):
-        output = tmp_path / f"{name}.PNG"
-        read_and_save(loaded, AttentionJob("", TEXT, output, layer=layer, head=head), heard.ctx)
-        with Image.open(output) as image:
-            assert image.format == "PNG"
-            sizes.append(image.size)
-    assert {size[0] for size in sizes} == {1600}
-    assert len({size[1] for size in sizes}) == 4
-
-
-@pytest.mark.parametrize("name", ["a.gif", "a"])
-def test_another_kind_of_file_is_refused_before_the_work(
-    name: str, make_loaded: Callable[..., Any], heard: Any, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match="cannot be written") as caught:
-        read_and_save(make_loaded("bert"), AttentionJob("", TEXT, tmp_path / name), heard.ctx)
-    assert ".npz" in caught.value.remedy
-    assert heard.events == []
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    output = tmp_path / "a.npz"
-    output.write_bytes(b"old")
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(np, "savez", fail)
-    with pytest.raises(OSError, match="No space"):
-        save_npz(synthetic(np.ones((1, 2, 2))), output)
-    assert output.read_bytes() == b"old"
-    assert list(tmp_path.glob(".a.npz*")) == []
-
-
-def test_characters_of_any_script_find_a_typeface_or_a_box() -> None:
-    names = ("[CLS]", "电影", "фильм", "\U000fffff")
-    tokens = Tokens(names, names, (True, False, False, False), (None, 0, 0, 0))
-    maps = AttentionMaps((AttentionMap("encoder", 0, np.eye(4, dtype=np.float32)[None], tokens, tokens),))
-    assert len(colour_counts(draw_head(maps, 0, 0, PictureStyle(500)))) > 10

@@ -217,7 +217,7 @@ class PictureDialog(QDialog):
             return self.tr("One file that any browser opens, also without a network. It holds the text, too.")
         if form == "png":
             return ""
-        return self.tr("Sharp at any size; its text can be searched and edited.")
+        return self.tr("Sharp at any size; its text can be searched.")
 
     def _on_browse(self) -> None:
         filters = {name: f"{title} (*.{name})" for name, title in self._formats()}
