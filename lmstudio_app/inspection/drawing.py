@@ -231,7 +231,8 @@ def _prepare_matplotlib() -> None:
     with _setting:
         mpl.rcdefaults()
         mpl.rcParams["svg.fonttype"] = "none"  # text, and no outlines
-        mpl.rcParams["pdf.fonttype"] = 3  # text that can be searched; as 42 nothing is seen of CJK typefaces with PostScript outlines
+        # also text, that can be searched; as 42 nothing is seen of CJK typefaces with PostScript outlines
+        mpl.rcParams["pdf.fonttype"] = 3
         mpl.rcParams["svg.hashsalt"] = "lmstudio-app"
         mpl.rcParams["text.parse_math"] = False
         mpl.rcParams["image.composite_image"] = False  # or all images become one, of the paper's resolution
