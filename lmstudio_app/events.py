@@ -83,6 +83,15 @@ class CheckpointSaved(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionProbed(Event):
+    """What the model looks at in the watched sentence after ``step`` steps; ``file`` is named from the run's folder."""
+
+    kind: ClassVar[str] = "attention"
+    step: int
+    file: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TextChunk(Event):
     kind: ClassVar[str] = "text"
     text: str
@@ -136,6 +145,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         StepLogged,
         Evaluated,
         CheckpointSaved,
+        AttentionProbed,
         TextChunk,
         RowPredicted,
         TrialEnded,

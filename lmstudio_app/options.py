@@ -54,3 +54,21 @@ def check_options(config: Any, section: str) -> None:
             raise UserError("{name} is {value}.", "It must be at least {low}.", name=name, value=value, low=low)
         if high is not None and value > high:
             raise UserError("{name} is {value}.", "It must be at most {high}.", name=name, value=value, high=high)
+
+
+def parse_numbers(text: str | None, name: str) -> tuple[int, ...] | None:
+    """``0,5``, ``2-4`` or both to numbers in order; ``all`` or nothing to None.
+
+    Raises :class:`UserError`, which says that ``name`` cannot be read.
+    """
+    if text is None or text.strip() == "all":
+        return None
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or (dash and int(last) < int(first)):
+            raise UserError(
+                "{option} cannot be read: {text}", "Write numbers such as 0,5 or 2-4, or all.", option=name, text=text
+            )
+        numbers.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(numbers))

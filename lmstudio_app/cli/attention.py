@@ -14,6 +14,7 @@ from lmstudio_app.inspection.colormaps import COLORMAPS
 from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, MAXIMUM_WIDTH, MINIMUM_WIDTH, PictureStyle
 from lmstudio_app.inspection.export import VIEWS, AttentionJob, run_attention_job
 from lmstudio_app.inspection.scales import SCALES
+from lmstudio_app.options import parse_numbers
 
 _DESCRIPTION = """\
 Write a model's attention weights for a text: numbers, a picture, or a page for the browser.
@@ -121,18 +122,3 @@ def run(args: argparse.Namespace) -> int:
     with console_context(json=args.json) as ctx:
         run_attention_job(job, ctx)
     return 0
-
-
-def parse_numbers(text: str | None, option: str) -> tuple[int, ...] | None:
-    """``0,5``, ``2-4`` or both to numbers in order; ``all`` or nothing to None. Raises :class:`UserError`."""
-    if text is None or text.strip() == "all":
-        return None
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last.isdecimal() if dash else True)) or (dash and int(last) < int(first)):
-            raise UserError(
-                "{option} cannot be read: {text}", "Write numbers such as 0,5 or 2-4, or all.", option=option, text=text
-            )
-        numbers.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(numbers))

@@ -51,6 +51,7 @@ class Position:
     parts: int = 1  # into which a batch is cut, for want of memory
     train_seconds: float = 0.0
     examples: int = 0
+    probe_every: int = 0  # steps between two recordings of the watched sentence; 0: not yet known
     data: str = ""  # fingerprint of the rows, for the question whether they are still the same
 
 

@@ -29,6 +29,7 @@ from lmstudio_app.training.checkpoints import (
 )
 from lmstudio_app.training.evaluation import epoch_of, evaluate, judge, take_best
 from lmstudio_app.training.memory import BatchTooLarge, NoRoom, make_room, noticing
+from lmstudio_app.training.probing import Probe
 from lmstudio_app.training.processes import join_processes, recording_once, share_run
 from lmstudio_app.training.runs import ADAPTER, RunFolder, TrainRequest, open_run
 from lmstudio_app.training.session import Batch, Session, StepRows, learning_rate_at, prepare_session
@@ -123,6 +124,7 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
     evaluate_every = config.evaluate_every or session.steps_per_epoch
     checkpoint_every = config.checkpoint_every or session.steps_per_epoch
     steps = session.optimizer_steps(position)
+    probe = Probe(session, run.path, position)
     clock = _Clock()
     evaluations: dict[int, Evaluated] = {}
     saved_step = position.step
@@ -145,6 +147,7 @@ def _train(session: Session, run: RunFolder, position: Position, ctx: JobContext
             if not is_over and _has_waited(session, position):
                 ctx.status("No better for {count} evaluations: stopping early", count=position.waited)
                 is_over = must_save = True
+        probe.look(position, between, is_last=is_over)
         if must_save and saved_step != position.step:
             _save(session, run, position, ctx)
             saved_step = position.step
@@ -370,6 +373,7 @@ def _save(session: Session, run: RunFolder, position: Position, ctx: JobContext)
 def _provenance(session: Session, evaluation: Evaluated) -> dict[str, Any]:
     recipe = session.recipe
     values = recipe.to_dict()
+    values.pop("probe", None)  # nothing that the model has learned from
     values["data"] |= {"train": _names(recipe.data.train), "eval": _names(recipe.data.eval)}
     return {
         "title": f"{session.loaded.card.title or Path(recipe.title).name} · {session.task.title}",

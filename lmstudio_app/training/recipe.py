@@ -27,6 +27,7 @@ from lmstudio_app.models.architectures import ArchitectureConfig
 from lmstudio_app.models.catalog import load_catalog
 from lmstudio_app.options import check_options, option
 from lmstudio_app.tasks import find_task
+from lmstudio_app.training.probe_config import ProbeConfig
 from lmstudio_app.training.strategies import find_strategy
 from lmstudio_app.training.strategy_config import StrategyConfig
 
@@ -164,6 +165,7 @@ class Recipe:
     options: Any = None
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     output: str = ""
 
     def __post_init__(self) -> None:
@@ -202,6 +204,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as the YAML file holds them; sections that say nothing are left out."""
         values = typing.cast(dict[str, Any], _plain(self))
+        if not self.probe.is_on:
+            del values["probe"]
         return {key: value for key, value in values.items() if value is not None and value != {}}
 
     @property

@@ -5,6 +5,7 @@ events.jsonl    what happened, one event a line, only ever appended to
 checkpoints/    step-00000123/: what a resume needs
 final/          the trained model, ready to load
 adapter/        of a LoRA run: the adapters alone, as peft loads them onto the model they were trained on
+attention/      what the model looked at in the watched sentence, step by step: frames.py
 tensorboard/    the curves once more, for TensorBoard
 about.json      title, tags and notes
 process.json    who is writing, while somebody is
