@@ -21,7 +21,10 @@ PACKAGE = ROOT / "lmstudio_app"
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
 ROOMS = {module.name for module in pkgutil.iter_modules(lmstudio_app.__path__)}
 # What the first window must not wait for.
-SLOW = ("torch", "transformers", "datasets", "huggingface_hub", "pyarrow", "pyqtgraph", "accelerate", "pandas")
+SLOW = (
+    "torch", "transformers", "datasets", "huggingface_hub", "pyarrow", "pyqtgraph", "accelerate", "pandas", "captum",
+    "matplotlib",
+)  # fmt: skip
 
 NO_QT = """
 import sys
