@@ -43,6 +43,7 @@ class LinesCanvas(QWidget):
         self._shares: HeadShares | LayerShares | None = None
         self._colours: list[QColor] = []
         self._heads: list[int] = []
+        self._is_relative = True
         self._widths = (0.0, 0.0)
         self.hovered: End | None = None
         self.kept: End | None = None
@@ -71,9 +72,14 @@ class LinesCanvas(QWidget):
             bar.setValue(0)
         self._stale()
 
-    def set_shares(self, shares: HeadShares | LayerShares, colours: list[QColor], heads: list[int]) -> None:
-        """A colour for every head of ``shares``; ``heads`` are those whose lines are drawn."""
-        self._shares, self._colours, self._heads = shares, colours, heads
+    def set_shares(
+        self, shares: HeadShares | LayerShares, colours: list[QColor], heads: list[int], *, relative: bool = True
+    ) -> None:
+        """A colour for every head of ``shares``; ``heads`` are those whose lines are drawn.
+
+        ``relative``: the strongest line of those that are drawn has the full colour, however faint it is.
+        """
+        self._shares, self._colours, self._heads, self._is_relative = shares, colours, heads, relative
         self._stale()
 
     def set_colours(self, colours: list[QColor]) -> None:
@@ -179,6 +185,10 @@ class LinesCanvas(QWidget):
             self.drawn.emit(len(self._lines.shares), self._lines.total)
         return self._lines
 
+    def _opacity(self, lines: Lines) -> float:
+        """What a share is multiplied with."""
+        return 1 / max(lines.shares[0], 1e-6) if self._is_relative and lines.shares else 1.0
+
     def _choose(self) -> Lines:
         if self._shares is None:
             return Lines([], [], [], [], 0)
@@ -201,16 +211,16 @@ class LinesCanvas(QWidget):
     def _paint_lines(self, painter: QPainter, columns: tuple[QRectF, QRectF], lines: Lines) -> None:
         batches: dict[tuple[int, int], list[QLineF]] = defaultdict(list)
         left, right = columns[0].right(), columns[1].left()
-        bottom = self.height()
+        bottom, factor = self.height(), self._opacity(lines) * _OPACITIES
         for head, query, key, share in zip(lines.heads, lines.queries, lines.keys, lines.shares, strict=True):
             start, end = self.centre(QUERIES, query), self.centre(KEYS, key)
             if (start >= 0 or end >= 0) and (start <= bottom or end <= bottom):
-                batches[(round(min(share, 1.0) * _OPACITIES), head)].append(QLineF(left, start, right, end))
+                batches[(round(min(share * factor, _OPACITIES)), head)].append(QLineF(left, start, right, end))
         is_few = len(lines.shares) <= _FEW_LINES
         for (opacity, head), batch in sorted(batches.items()):
             colour = QColor(self._colours[head])
             colour.setAlphaF(max(0.06, opacity / _OPACITIES))
-            painter.setPen(QPen(colour, max(1.0, theme.em(self, 0.1)) if is_few else 1))
+            painter.setPen(QPen(colour, max(1.0, theme.em(self, 0.12)) if is_few else 1))
             painter.drawLines(batch)
 
     def _paint_tints(self, painter: QPainter, columns: tuple[QRectF, QRectF], lines: Lines) -> None:
@@ -219,13 +229,14 @@ class LinesCanvas(QWidget):
         side = 1 - self.active[0]
         row, column = self.row_height(), columns[side]
         width = column.width() / max(1, len(self._heads))
+        factor = self._opacity(lines)
         places = {head: number for number, head in enumerate(self._heads)}
         painter.setPen(Qt.PenStyle.NoPen)
         for head, query, key, share in zip(lines.heads, lines.queries, lines.keys, lines.shares, strict=True):
             middle = self.centre(side, key if side == KEYS else query)
             if -row < middle < self.height() + row:
                 colour = QColor(self._colours[head])
-                colour.setAlphaF(0.5 * min(share, 1.0))
+                colour.setAlphaF(0.5 * min(share * factor, 1.0))
                 painter.fillRect(
                     QRectF(column.left() + places[head] * width, middle - row / 2 + 1, width, row - 2), colour
                 )

@@ -5,7 +5,7 @@ After J. Vig 2019, "A Multiscale Visualization of Attention in the Transformer M
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
@@ -104,11 +104,14 @@ class LinesView(QWidget):
             self.canvas.set_tokens(queries.labels, keys.labels, (queries.special, keys.special))
         self.chips.set_count(len(item.weights))
         self.chips.setVisible(self.is_of_layer)
+        relative = self._studio.look.scale in ("head", "row", "column")
         if self.is_of_layer:
-            self.canvas.set_shares(LayerShares(item, *sides), self._colours(len(item.weights)), self.chips.shown)
+            colours = self._colours(len(item.weights))
+            self.canvas.set_shares(LayerShares(item, *sides), colours, self.chips.shown, relative=relative)
         else:
             shares = HeadShares(shaded)
-            self.canvas.set_shares(shares, self._colours(shares.count), list(range(shares.count)))
+            heads = list(range(shares.count))
+            self.canvas.set_shares(shares, self._colours(shares.count), heads, relative=relative)
         self._on_cell_chosen(self._studio.cell)
         self._tell()
 
@@ -176,8 +179,8 @@ class LinesView(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "shown") and self.shown.shaded is not None:
-            self._draw()
+        if event.type() == QEvent.Type.PaletteChange and hasattr(self, "shown"):
+            QTimer.singleShot(0, self, self._draw)  # Qt is in the middle of restyling everything
 
     def shutdown(self) -> None:
         self.shown.shutdown()

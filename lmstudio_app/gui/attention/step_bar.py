@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QSlider, QStyle, QToolButton, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSlider, QToolButton, QWidget
 
 from lmstudio_app.gui import theme
 
@@ -21,13 +21,14 @@ class StepBar(QWidget):
         self.slider.setAccessibleName(title)
         self.slider.setToolTip(tip)
         self.slider.valueChanged.connect(self.value_changed)
-        pixmaps = QStyle.StandardPixmap
-        self.back = self._make_button(pixmaps.SP_MediaSkipBackward, self.tr("One step back"))
+        self.back = self._make_button(self.tr("One step back"))
+        self.back.setArrowType(Qt.ArrowType.LeftArrow)
         self.back.clicked.connect(lambda: self._step(-1))
-        self.play = self._make_button(pixmaps.SP_MediaPlay, self.tr("Play all steps from here"))
+        self.play = self._make_button("")
         self.play.setCheckable(True)
         self.play.toggled.connect(self._on_play_toggled)
-        self.forward = self._make_button(pixmaps.SP_MediaSkipForward, self.tr("One step on"))
+        self.forward = self._make_button(self.tr("One step on"))
+        self.forward.setArrowType(Qt.ArrowType.RightArrow)
         self.forward.clicked.connect(lambda: self._step(1))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -38,12 +39,13 @@ class StepBar(QWidget):
         self._timer = QTimer(self)
         self._timer.setInterval(PACE)
         self._timer.timeout.connect(self._on_timeout)
+        self._name_play(False)
+        widths = [self.play.fontMetrics().horizontalAdvance(text) for text in (self.tr("Play"), self.tr("Pause"))]
+        self.play.setMinimumWidth(max(widths) + theme.em(self, 0.9))  # so that nothing moves when it is pressed
         self.set_count(0)
 
-    def _make_button(self, icon: QStyle.StandardPixmap, tip: str) -> QToolButton:
+    def _make_button(self, tip: str) -> QToolButton:
         button = QToolButton(self)
-        button.setIcon(self.style().standardIcon(icon))
-        button.setAutoRaise(True)
         button.setAccessibleName(tip)
         button.setToolTip(tip)
         return button
@@ -77,17 +79,19 @@ class StepBar(QWidget):
         self.slider.setValue(self.slider.value() + by)
 
     def _on_play_toggled(self, on: bool) -> None:
-        pixmaps = QStyle.StandardPixmap
-        self.play.setIcon(self.style().standardIcon(pixmaps.SP_MediaPause if on else pixmaps.SP_MediaPlay))
-        tip = self.tr("Pause") if on else self.tr("Play all steps from here")
-        self.play.setToolTip(tip)
-        self.play.setAccessibleName(tip)
+        self._name_play(on)
         if not on:
             self._timer.stop()
             return
         if self.slider.value() == self.slider.maximum():
             self.slider.setValue(0)
         self._timer.start()
+
+    def _name_play(self, on: bool) -> None:
+        text = self.tr("Pause") if on else self.tr("Play")
+        self.play.setText(text)
+        self.play.setAccessibleName(text)
+        self.play.setToolTip(self.tr("Stop here") if on else self.tr("Show one step after the other, from here on"))
 
     def _on_timeout(self) -> None:
         self.slider.setValue(self.slider.value() + 1)

@@ -10,6 +10,7 @@ from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainte
 from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.scaled_label import FontScale
 from lmstudio_app.inspection.tokens import Tokens
 
 _SPACES = "▁Ġ"  # how tokenizers write the space before a word
@@ -36,6 +37,8 @@ class TextFlow(QWidget):
         self._bottoms: list[float] = []
         self._laid_out: tuple[int, float] = (-1, 0.0)
         self._hovered: int | None = None
+        self._pad = 0.0
+        FontScale(self, 1.1)
         policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
@@ -96,12 +99,13 @@ class TextFlow(QWidget):
         if self._laid_out == (width, line):
             return
         self._laid_out = (width, line)
-        pad = line * 0.12
+        pad = self._pad = line * 0.12
+        ends = [*self._gaps[1:], True][: len(self._gaps)]  # whether a word ends with this token
         advances = {word: metrics.horizontalAdvance(word) for word in set(self._words)}
         self._boxes = []
         x = y = pad
-        for word, gap, begins in zip(self._words, self._gaps, self._breaks, strict=True):
-            room = min(advances[word] + 2 * pad, max(1.0, width - 2 * pad))
+        for word, gap, end, begins in zip(self._words, self._gaps, ends, self._breaks, strict=True):
+            room = min(advances[word] + pad * (gap + end), max(1.0, width - 2 * pad))
             if gap and x > pad:
                 x += line * _SPACE - pad
             if x > pad and (begins or x + room > width):
@@ -135,7 +139,7 @@ class TextFlow(QWidget):
         pen = QPen(palette.color(QPalette.ColorRole.Accent), max(2, theme.em(self, 0.12)))
         area = QRectF(event.rect())
         index = bisect_left(self._bottoms, area.top())
-        flags = int(Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextSingleLine)
+        flags = int(Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine)
         while index < len(self._boxes) and self._boxes[index].top() <= area.bottom():
             box, tint = self._boxes[index], self._tints[index]
             if tint is not None:
@@ -146,7 +150,7 @@ class TextFlow(QWidget):
                 painter.drawRoundedRect(box.adjusted(1, 1, -1, -1), radius, radius)
             is_quiet = (self._special[index] and tint is None) or index in self._faded
             painter.setPen(muted if is_quiet else text)
-            painter.drawText(box, flags, self._words[index])
+            painter.drawText(box.adjusted(self._pad if self._gaps[index] else 0, 0, 0, 0), flags, self._words[index])
             index += 1
 
     # --- mouse and keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
@@ -52,7 +52,9 @@ class TextView(QWidget):
         for side, flow in enumerate((self.written, self.source)):
             flow.clicked.connect(lambda index, side=side: self._on_clicked(side, index))
             flow.pointed.connect(lambda index, side=side: self._on_pointed(side, index))
-        self.legend = Hint("", self)
+        self.legend = ElidedLabel(self)
+        self.legend.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self.legend.setForegroundRole(QPalette.ColorRole.PlaceholderText)
         self.state = QLabel(self)
         self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.state.setForegroundRole(QPalette.ColorRole.PlaceholderText)
@@ -63,7 +65,6 @@ class TextView(QWidget):
         for title, area in zip((self.written_title, self.source_title), self.areas, strict=True):
             column.addWidget(title)
             column.addWidget(area, 1)
-        column.addWidget(self.legend)
         self._stack = QStackedWidget(self)
         self._stack.addWidget(texts)
         self._stack.addWidget(self.state)
@@ -75,7 +76,10 @@ class TextView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(theme.em(self, 0.4))
         layout.addLayout(header)
-        layout.addWidget(self.readout)
+        notes = QHBoxLayout()
+        notes.addWidget(self.readout, 3)
+        notes.addWidget(self.legend, 2)
+        layout.addLayout(notes)
         layout.addWidget(self._stack, 1)
         self.setFocusProxy(self.written)
         self.shown = ShownHead(studio, self)
@@ -184,6 +188,7 @@ class TextView(QWidget):
         self.state.setText(text)
         self._stack.setCurrentWidget(self.state)
         self.readout.setText("")
+        self.legend.setText("")
 
     # --- the token
 
@@ -247,7 +252,7 @@ class TextView(QWidget):
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
         if event.type() == QEvent.Type.PaletteChange and hasattr(self, "shown"):
-            self._tint()
+            QTimer.singleShot(0, self, self._tint)  # Qt is in the middle of restyling everything
 
     def shutdown(self) -> None:
         self.steps.stop()

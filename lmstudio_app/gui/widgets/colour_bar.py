@@ -72,7 +72,7 @@ class ColourBar(QWidget):
         return self.tr("{share} %").format(share=round(100 * value)) if self._is_relative else _number(value)
 
     def sizeHint(self) -> QSize:
-        return QSize(theme.em(self, 0.7) + theme.em(self, 0.3) + theme.characters(self, 6), theme.em(self, 8))
+        return QSize(theme.em(self, 0.7) + theme.em(self, 0.3) + theme.characters(self, 7), theme.em(self, 8))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         if self._strip is None:
