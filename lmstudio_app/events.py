@@ -84,7 +84,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionProbed(Event):
-    """What the model looks at in the watched sentence after ``step`` steps; ``file`` is named from the run's folder."""
+    """What the model looks at in the watched sentence after ``step`` steps is in ``file``: a frame of the run."""
 
     kind: ClassVar[str] = "attention"
     step: int

@@ -6,6 +6,7 @@ import pytest
 
 from lmstudio_app.events import (
     EVENT_TYPES,
+    AttentionProbed,
     CheckpointSaved,
     Evaluated,
     Event,
@@ -40,6 +41,7 @@ ALL: list[Event] = [
     STEP,
     Evaluated(step=1, epoch=1.0, metrics={"loss": 0.1, "f1": 0.7}, details={"confusion": [[1, 2], [3, 4]]}),
     CheckpointSaved(step=4, path="/runs/ä/step-4"),
+    AttentionProbed(step=4, file="/runs/ä/attention/step-00000004.npz"),
     TextChunk(text="很好\n"),
     RowPredicted(number=7, inputs={"text": "很好"}, output={"label": "positive", "scores": {"positive": 0.9}}),
     TrialEnded(number=1, total=4, parameters={"training.epochs": 2}, value=None, state="failed", run_folder="/runs/a"),

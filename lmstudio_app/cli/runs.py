@@ -53,12 +53,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     for name in ("title", "note"):
         about = _add(name, f"give a run a {name}; an empty TEXT takes it away", _set_text, "1")
         about.add_argument("text", metavar="TEXT")
+    attention = _add("attention", "what its model looked at in the watched sentence, step by step", _attention, "1")
+    attention.add_argument("--output", type=Path, metavar="FILE.npz", help="write the weights of all steps, for NumPy")
+    attention.add_argument("--step", type=int, metavar="N", help="only this step")
     delete = _add("delete", "move runs to the system's trash", _delete, "+")
     delete.add_argument("--yes", action="store_true", help="do not ask")
     for name, (_, text) in _COMMANDS.items():
         _add(name, text, _steer, "1")
     follow = _add("follow", "tell what a run says, to its end; Ctrl+C only stops telling", _follow, "1")
-    json_help = ((listing, "one JSON list"), (show, "one JSON object"), (compare, "one JSON object"))
+    json_help = (
+        (listing, "one JSON list"), (show, "one JSON object"), (compare, "one JSON object"),
+        (attention, "one JSON list"),
+    )  # fmt: skip
     for action, text in (*json_help, (follow, "one event a line")):
         action.add_argument("--json", action="store_true", help=f"{text} on stdout")
 
@@ -158,6 +164,55 @@ def _places(folder: Path) -> dict[str, str]:
     names = {"model": "final", "checkpoints": "checkpoints", "TensorBoard": "tensorboard", "output": "output.log"}
     places = {name: str(folder / path) for name, path in names.items() if (folder / path).exists()}
     return {"folder": str(folder), **places}
+
+
+def _attention(args: argparse.Namespace) -> int:
+    from lmstudio_app.training.frames import join_frames, load_frame, mean_entropy, read_frames
+
+    folder = find_run(args.runs[0])
+    found = read_frames(folder)
+    chosen = [file for file in found if args.step is None or file.step == args.step]
+    if not found:
+        raise UserError(
+            "Nothing was recorded in the run {run}.",
+            "Give a sentence to watch before training, for example with train --probe TEXT.",
+            run=folder.name,
+        )
+    if not chosen:
+        raise UserError(
+            "Nothing was recorded at step {step}.",
+            "Choose one of: {steps}.",
+            step=args.step,
+            steps=", ".join(str(file.step) for file in found),
+        )
+    if args.output is not None:
+        join_frames(chosen, args.output)
+    rows = []
+    for file in chosen:
+        frame = load_frame(file)
+        entropy = mean_entropy(frame.weights)
+        rows.append(
+            {
+                "step": file.step,
+                "kind": frame.kind,
+                "layers": list(frame.layers),
+                "heads": list(frame.heads),
+                "queries": len(frame.queries),
+                "keys": len(frame.keys),
+                "entropy": float(entropy[entropy == entropy].mean()),  # NaN: a head that a layer does not have
+                "file": str(file.path),
+            }
+        )
+    if args.json:
+        _write_json(rows)
+        return 0
+    table = [("STEP", "KIND", "LAYERS", "HEADS", "TOKENS", "ENTROPY, BITS", "FILE")]
+    for row in rows:
+        tokens = f"{row['queries']} x {row['keys']}"
+        counts = (str(len(row["layers"])), str(len(row["heads"])))
+        table.append((str(row["step"]), row["kind"], *counts, tokens, f"{row['entropy']:.3f}", row["file"]))
+    write_table(table)
+    return 0
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -21,6 +21,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("recipe", nargs="?", type=Path, metavar="RECIPE.yaml", help="what to train, on what, and how")
     parser.add_argument("--run-dir", type=Path, metavar="DIR", help="the run's folder (default: a new one)")
     add_overrides(parser)
+    parser.add_argument(
+        "--probe",
+        metavar="TEXT",
+        help="a sentence to watch: what the model looks at in it is recorded while it learns (see runs attention)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in --run-dir")
     parser.add_argument(
         "--in-background",
@@ -51,11 +56,13 @@ def run(args: argparse.Namespace) -> int:
     from lmstudio_app.training.processes import FailedElsewhere
     from lmstudio_app.training.recipe import Recipe
 
+    if args.probe is not None:
+        args.overrides.append(f"probe.text={json.dumps(args.probe)}")
     if args.resume:
         if args.run_dir is None:
             raise UserError("--resume needs the run's folder.", "Add --run-dir DIR.")
         if args.overrides:
-            raise UserError("A resumed run keeps its recipe.", "Leave --set out, or start a new run.")
+            raise UserError("A resumed run keeps its recipe.", "Leave --set and --probe out, or start a new run.")
         request = TrainRequest(None, args.run_dir, resume=True)
     elif args.recipe is None:
         raise UserError("There is no recipe.", "Name a RECIPE.yaml; resources/recipes holds examples.")

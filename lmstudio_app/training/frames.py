@@ -9,6 +9,7 @@ those of steps that a resume trains again are taken away before it begins.
 
 from __future__ import annotations
 
+import contextlib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,11 @@ _PREFIX = "step-"
 
 @dataclass(frozen=True)
 class FrameFile:
-    """A frame that can be read: after ``step`` optimizer steps."""
+    """A frame that can be read: after ``step`` optimizer steps. ``modified`` (ns) tells it from one made anew."""
 
     step: int
     path: Path
+    modified: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,8 @@ def read_frames(folder: Path) -> tuple[FrameFile, ...]:
     for path in (folder / FRAMES).glob(f"{_PREFIX}*.npz"):
         number = path.stem.removeprefix(_PREFIX)
         if number.isdecimal():
-            found.append(FrameFile(int(number), path))
+            with contextlib.suppress(FileNotFoundError):  # just taken away by a resume
+                found.append(FrameFile(int(number), path, path.stat().st_mtime_ns))
     return tuple(sorted(found, key=lambda frame: frame.step))
 
 

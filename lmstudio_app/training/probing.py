@@ -73,7 +73,7 @@ class Probe:
             problem = as_user_error(error)
             ctx.warn("What the model looks at is not recorded: {reason} The training goes on.", reason=problem.message)
             return
-        ctx.emit(AttentionProbed(step=position.step, file=file.relative_to(self._folder).as_posix()))
+        ctx.emit(AttentionProbed(step=position.step, file=str(file)))
         if not self._config.every and not position.probe_every and position.step >= MEASURED_AT:
             seconds = time.perf_counter() - begun
             position.probe_every = interval(seconds, step_seconds, size, self._session.total_steps)

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from lmstudio_app.events import Evaluated, Event, Status, StepLogged
+from lmstudio_app.events import AttentionProbed, Evaluated, Event, Status, StepLogged
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.training.loop import TrainRequest, train
+from lmstudio_app.training.probe_config import ProbeConfig
 from lmstudio_app.training.recipe import Recipe
 from lmstudio_app.training.runs import read_events
 
@@ -57,7 +58,8 @@ def test_two_processes_train_like_one_with_the_doubled_batch(
         "learning_rate": 1e-3,
         "gradient_accumulation": 2,
     }
-    recipe = dataclasses.replace(make_recipe(**training), model=str(straight_encoder))
+    probe = ProbeConfig(text="the film was great", every=3)  # which the main process alone looks at
+    recipe = dataclasses.replace(make_recipe(**training), model=str(straight_encoder), probe=probe)
     recipe.save(tmp_path / "recipe.yaml")
     done = launch("train", tmp_path / "recipe.yaml", "--run-dir", tmp_path / "two")
     assert done.returncode == 0, done.stderr
@@ -76,6 +78,7 @@ def test_two_processes_train_like_one_with_the_doubled_batch(
     assert len(evaluations[0]) == 2  # said once, by the main process
     for two, one in zip(*evaluations, strict=True):
         assert abs(two.metrics["loss"] - one.metrics["loss"]) < 1e-4
+    assert [event.step for event in together if isinstance(event, AttentionProbed)] == [0, 3, 6, 8]
     folders = [sorted(path.name for path in (tmp_path / run).rglob("*")) for run in ("two", "one")]
     assert len(folders[0]) == len(folders[1])  # the second process left nothing
 
