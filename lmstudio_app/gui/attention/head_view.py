@@ -68,9 +68,9 @@ class HeadView(QWidget):
         self._on_cell_chosen(self._studio.cell)
 
     def _wait(self, text: str) -> None:
-        self.heatmap.clear()
         self.state.setText(text)
         self._stack.setCurrentWidget(self.state)
+        self.heatmap.clear()
         self.whole.setEnabled(False)
 
     def _on_cell_kept(self, cell: Cell | None) -> None:

@@ -42,6 +42,7 @@ class Heatmap(QWidget):
         self._weights: npt.NDArray[np.float32] | None = None
         self._levels: list[Shades] = []  # one pixel stands for 1, 2, 4 … tokens
         self._is_signed = False
+        self._lut: npt.NDArray[np.uint8] | None = None
         self._shown = 0  # tokens along a pixel of the image that is shown; 0: none is
         self._kept: Cell | None = None
         self._hovered: Cell | None = None
@@ -120,6 +121,7 @@ class Heatmap(QWidget):
 
     def set_lut(self, lut: npt.NDArray[np.uint8]) -> None:
         """Other colours for the same shades."""
+        self._lut = lut
         self._image.setLookupTable(lut)
         self._bar.set_lut(lut)
 
