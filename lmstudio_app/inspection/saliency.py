@@ -8,11 +8,12 @@ word embeddings. What the tokens get adds up to F(x) - F(x₀) (completeness), w
 from __future__ import annotations
 
 import inspect
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.inspection.attribution_function import EmbeddedModel, log_odds
+from lmstudio_app.inspection.attribution_gradients import integrated_gradients
 from lmstudio_app.inspection.words import join_pieces
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.generation import interruptible
@@ -20,15 +21,9 @@ from lmstudio_app.models.quiet import quiet_transformers
 from lmstudio_app.tasks.streaming import longest_text, whole_characters
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
 
     from lmstudio_app.models.loading import LoadedModel
-
-STEPS = (12, 24, 48, 96, 192)  # points on the line; more are taken while the sum is off
-TOLERANCE = 0.02  # of the difference that the attributions have to sum to
-_LEAST = 0.01  # log-odds: nearer than this is near enough however small the difference is
-_BUDGET = 0.08  # seconds that the points which go through the model together may take
 
 
 @dataclass(frozen=True)
@@ -103,22 +98,28 @@ def explain_label(loaded: LoadedModel, request: SaliencyRequest, ctx: JobContext
     text = whole_characters(request.text)
     pieces = _encode(loaded, text)
     with torch.inference_mode(False), torch.enable_grad(), interruptible(loaded.model, ctx), quiet_transformers():
-        judge = _Judge(loaded, pieces.inputs)
         with torch.no_grad():
-            logits = judge.logits(judge.embedded[None]).float()[0]
-        label = names.index(request.label) if request.label is not None else int(logits.argmax())
-        log_odds = float(judge.log_odds(logits[None], label)[0])
+            logits = loaded.model(**pieces.inputs).logits.float()
+        label = names.index(request.label) if request.label is not None else int(logits[0].argmax())
+        whole = float(_log_odds(loaded, logits, label)[0])
         if not any(pieces.is_text):
-            return Saliency(names[label], (), log_odds, log_odds, 0.0, 0, len(text))
-        line = _Line(judge, pieces, label)
-        baseline = line.value_at(0.0)
-        scores, steps = line.integrate(log_odds - baseline, ctx)
-    found = [
-        WordScore(word.start, word.end, text[word.start : word.end], float(scores[list(word.pieces)].sum()))
+            return Saliency(names[label], (), whole, whole, 0.0, 0, len(text))
+        judge = EmbeddedModel(loaded.model, pieces.inputs, lambda output: _log_odds(loaded, output.logits, label))
+        with judge.open():
+            hidden = judge.baseline(pieces.is_text, loaded.tokenizer.mask_token_id)
+            found = integrated_gradients(judge, judge.embedded, hidden, ctx, value=whole)
+    words = tuple(
+        WordScore(word.start, word.end, text[word.start : word.end], float(found.scores[list(word.pieces)].sum()))
         for word in join_pieces(text, pieces.spans)
-    ]
-    error = float(scores.sum()) - (log_odds - baseline)
-    return Saliency(names[label], tuple(found), log_odds, baseline, error, steps, pieces.read)
+    )
+    return Saliency(names[label], words, found.value, found.baseline, found.error, found.steps, pieces.read)
+
+
+def _log_odds(loaded: LoadedModel, logits: torch.Tensor, label: int) -> torch.Tensor:
+    """log p / (1 - p) of the label, ``[batch]``; of several labels at once that is the logit itself."""
+    if loaded.model.config.problem_type == "multi_label_classification":
+        return logits[:, label]
+    return log_odds(logits, label)
 
 
 @dataclass(frozen=True)
@@ -154,104 +155,3 @@ def _encode(loaded: LoadedModel, text: str) -> _Pieces:
     ends = [span[1] for span in spans if span is not None]
     rest = text[max(ends, default=0) :]
     return _Pieces(inputs, is_text, spans, len(text) if not rest.strip() else max(ends, default=0))
-
-
-class _Judge:
-    """The model as a function of the embeddings of one text's tokens, float32 ``[batch, tokens, size]``."""
-
-    def __init__(self, loaded: LoadedModel, inputs: dict[str, torch.Tensor]) -> None:
-        self._model = loaded.model
-        self._mask = inputs["attention_mask"]
-        self._is_exclusive = loaded.model.config.problem_type != "multi_label_classification"
-        self._embeddings = loaded.model.get_input_embeddings()
-        self.embedded = self.embed(inputs["input_ids"])[0]
-        mask = loaded.tokenizer.mask_token_id
-        self.mask_id = mask if mask is not None and mask < len(self._embeddings.weight) else None
-
-    def embed(self, ids: torch.Tensor) -> torch.Tensor:
-        import torch
-
-        with torch.no_grad():
-            return self._embeddings(ids).float()  # type: ignore[no-any-return]
-
-    def logits(self, embedded: torch.Tensor) -> torch.Tensor:
-        output = self._model(
-            inputs_embeds=embedded.to(self._embeddings.weight.dtype),
-            attention_mask=self._mask.expand(len(embedded), -1),
-        )
-        return output.logits  # type: ignore[no-any-return]
-
-    def log_odds(self, logits: torch.Tensor, label: int) -> torch.Tensor:
-        """log p / (1 - p) of the label, ``[batch]``; of several labels at once that is the logit itself."""
-        import torch
-
-        logits = logits.float()
-        if not self._is_exclusive:
-            return logits[:, label]
-        others = torch.cat([logits[:, :label], logits[:, label + 1 :]], dim=-1)
-        return logits[:, label] - others.logsumexp(-1)
-
-
-class _Line:
-    """The straight line from the text with all its tokens hidden to the text."""
-
-    def __init__(self, judge: _Judge, pieces: _Pieces, label: int) -> None:
-        import torch
-
-        self._judge, self._label = judge, label
-        is_text = torch.tensor(pieces.is_text, device=judge.embedded.device)[:, None]
-        self._base = torch.where(is_text, self._hidden(pieces), judge.embedded)
-        self._way = judge.embedded - self._base
-        self._together = 1  # points that go through the model at once
-
-    def _hidden(self, pieces: _Pieces) -> torch.Tensor:
-        """What stands in the place of a token: the model's own mask where it has learned one, else nothing (zeros)."""
-        import torch
-
-        if self._judge.mask_id is None:
-            return torch.zeros_like(self._judge.embedded)
-        return self._judge.embed(torch.full_like(pieces.inputs["input_ids"], self._judge.mask_id))[0]
-
-    def value_at(self, place: float) -> float:
-        """F at a place of the line: 0 is the baseline, 1 the text."""
-        import torch
-
-        with torch.no_grad():
-            return float(self._judge.log_odds(self._judge.logits((self._base + place * self._way)[None]), self._label))
-
-    def integrate(self, wanted: float, ctx: JobContext) -> tuple[np.ndarray, int]:
-        """Each token's share, float64 ``[tokens]``, and the points that were needed for their sum to be ``wanted``."""
-        import numpy as np
-
-        scores = np.zeros(len(self._way))
-        for steps in STEPS:
-            # Gauss-Legendre quadrature on [0, 1]
-            nodes, weights = np.polynomial.legendre.leggauss(steps)
-            scores = self._average_gradient((nodes + 1) / 2, weights / 2, ctx)
-            if abs(scores.sum() - wanted) <= max(_LEAST, TOLERANCE * abs(wanted)):
-                break
-        return scores, steps
-
-    def _average_gradient(self, places: np.ndarray, weights: np.ndarray, ctx: JobContext) -> np.ndarray:
-        import torch
-
-        total = torch.zeros_like(self._way)
-        start = 0
-        while start < len(places):
-            ctx.check()
-            count = min(self._together, len(places) - start)
-            begun = time.perf_counter()
-            share = torch.as_tensor(places[start : start + count], dtype=torch.float32, device=total.device)
-            points = (self._base + share[:, None, None] * self._way).requires_grad_()
-            values = self._judge.log_odds(self._judge.logits(points), self._label)
-            (gradients,) = torch.autograd.grad(values.sum(), points)  # of the points alone, not of the weights
-            weight = torch.as_tensor(weights[start : start + count], dtype=torch.float32, device=total.device)
-            total += (gradients * weight[:, None, None]).sum(0)
-            start += count
-            taken = time.perf_counter() - begun
-            if count == self._together and taken < _BUDGET / 2:
-                self._together *= 2
-            elif taken > _BUDGET and self._together > 1:
-                self._together //= 2
-        found: np.ndarray = (total * self._way).sum(-1).double().cpu().numpy()
-        return found

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from lmstudio_app.errors import Cancelled, UserError
-from lmstudio_app.inspection.saliency import TOLERANCE, SaliencyRequest, explain_label
+from lmstudio_app.inspection.attribution_gradients import TOLERANCE
+from lmstudio_app.inspection.saliency import SaliencyRequest, explain_label
 from lmstudio_app.inspection.words import join_pieces
 from lmstudio_app.jobs import Control, JobContext
 from lmstudio_app.models.loading import LoadedModel, LoadRequest, load_model, quiet_transformers
