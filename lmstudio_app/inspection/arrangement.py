@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from lmstudio_app.inspection.scales import widened
 from lmstudio_app.inspection.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _gathered(weights: Weights, groups: Groups, axis: int) -> Weights:
     import numpy as np
 
     order = np.array([index for group in groups for index in group])
-    picked = np.take(weights, order, axis=axis).astype(np.float32, copy=False)
+    picked = np.take(widened(weights), order, axis=axis)
     if len(order) == len(groups):
         return picked
     starts = np.cumsum([0, *(len(group) for group in groups[:-1])])

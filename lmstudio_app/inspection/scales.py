@@ -77,7 +77,7 @@ def scale_weights(weights: Numbers, scale: str, mean: Numbers | None = None) -> 
     if scale not in SCALES:
         raise ValueError(f"unknown scale {scale!r}")
     axis = 1 if scale == "row" else 0
-    tops = np.maximum(weights.max(axis=axis, keepdims=True).astype(np.float32), _TINY)
+    tops = np.maximum(_tops(weights, axis), np.float32(_TINY))
     factors = np.float32(255) / tops
 
     def shade(block: Numbers, rows: slice, out: Numbers) -> None:
@@ -85,6 +85,14 @@ def scale_weights(weights: Numbers, scale: str, mean: Numbers | None = None) -> 
         np.minimum(out, 255, out=out)
 
     return Scaled(_in_blocks(weights, shade), scale, 0.0, 1.0)
+
+
+def _tops(weights: Numbers, axis: int) -> Numbers:
+    """The largest of each row or column; the axis is kept."""
+    import numpy as np
+
+    parts = [widened(weights[rows]).max(axis=axis, keepdims=True) for rows in _blocks(weights)]
+    return np.concatenate(parts) if axis == 1 else np.max(parts, axis=0)
 
 
 def scale_to(weights: Numbers, top: float, scale: str = "head") -> Scaled:
@@ -107,7 +115,7 @@ def scale_signed(values: Numbers, top: float | None = None, mean: Numbers | None
     if top is None:
         top = 0.0
         for rows in _blocks(values):
-            part = values[rows] if mean is None else values[rows] - mean[rows]
+            part = widened(values[rows]) if mean is None else widened(values[rows]) - mean[rows]
             top = max(top, float(np.abs(part).max(initial=0)))
     top = max(top, _TINY)
     factor, reach = np.float32((MIDDLE - 1) / top), MIDDLE - 1
@@ -140,7 +148,17 @@ def _scale_log(weights: Numbers) -> Scaled:
 
 def largest(weights: Numbers) -> float:
     """The largest weight, not less than 1e-9."""
-    return max([_TINY, *(float(weights[rows].astype("float32", copy=False).max()) for rows in _blocks(weights))])
+    return max([_TINY, *(float(widened(weights[rows]).max()) for rows in _blocks(weights))])
+
+
+def widened(weights: Numbers) -> npt.NDArray[np.float32]:
+    """Half precision as float32, by torch, which is ten times as fast at it as numpy; others come back as they are."""
+    if weights.dtype != "float16":
+        return weights
+    import torch
+
+    wide: npt.NDArray[np.float32] = torch.from_numpy(weights).float().numpy()
+    return wide
 
 
 def pool_shades(shades: Shades, *, signed: bool = False) -> Shades:
@@ -177,7 +195,7 @@ def _in_blocks(weights: Numbers, shade: Callable[[Numbers, slice, Numbers], None
 
     shades = np.empty(weights.shape, dtype=np.uint8)
     for rows in _blocks(weights):
-        block = weights[rows]
+        block = widened(weights[rows])
         out = np.empty(block.shape, dtype=np.float32)
         shade(block, rows, out)
         out += np.float32(0.5)

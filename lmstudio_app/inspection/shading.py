@@ -74,11 +74,12 @@ def pool_levels(scaled: Scaled) -> tuple[Shades, ...]:
 
 def mean_of_heads(item: AttentionMap, ctx: JobContext) -> npt.NDArray[np.float32]:
     """Float32 ``[query, key]``, one head after the other, so that half precision is never widened as a whole."""
-    import numpy as np
+    import torch
 
-    total = np.zeros(item.weights.shape[1:], dtype=np.float32)
+    total = torch.zeros(item.weights.shape[1:])
     for weights in item.weights:
         ctx.check()
-        total += weights
+        total += torch.from_numpy(weights)
     total /= len(item.weights)
-    return total
+    mean: npt.NDArray[np.float32] = total.numpy()
+    return mean

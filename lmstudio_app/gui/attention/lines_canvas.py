@@ -224,13 +224,14 @@ class LinesCanvas(QWidget):
             painter.drawLines(batch)
 
     def _paint_tints(self, painter: QPainter, columns: tuple[QRectF, QRectF], lines: Lines) -> None:
-        """Behind the other side's labels: a stripe of each head's colour."""
+        """Behind the other side's labels: the colour of the line, or a stripe of each head's."""
         assert self.active is not None
         side = 1 - self.active[0]
         row, column = self.row_height(), columns[side]
-        width = column.width() / max(1, len(self._heads))
         factor = self._opacity(lines)
-        places = {head: number for number, head in enumerate(self._heads)}
+        stripes = self._heads if isinstance(self._shares, LayerShares) else []
+        width = column.width() / max(1, len(stripes))
+        places = {head: number * width for number, head in enumerate(stripes)}
         painter.setPen(Qt.PenStyle.NoPen)
         for head, query, key, share in zip(lines.heads, lines.queries, lines.keys, lines.shares, strict=True):
             middle = self.centre(side, key if side == KEYS else query)
@@ -238,7 +239,7 @@ class LinesCanvas(QWidget):
                 colour = QColor(self._colours[head])
                 colour.setAlphaF(0.5 * min(share * factor, 1.0))
                 painter.fillRect(
-                    QRectF(column.left() + places[head] * width, middle - row / 2 + 1, width, row - 2), colour
+                    QRectF(column.left() + places.get(head, 0.0), middle - row / 2 + 1, width, row - 2), colour
                 )
 
     def _paint_labels(self, painter: QPainter, side: int, column: QRectF) -> None:
@@ -256,7 +257,9 @@ class LinesCanvas(QWidget):
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawRoundedRect(area.adjusted(1, 1, -1, -1), pad / 2, pad / 2)
             painter.setPen(muted if self._special[side][index] else text)
-            label = metrics.elidedText(self._labels[side][index], Qt.TextElideMode.ElideRight, int(area.width() - pad))
+            label = metrics.elidedText(
+                self._labels[side][index], Qt.TextElideMode.ElideRight, int(area.width() - 2 * pad)
+            )
             painter.drawText(area.adjusted(pad, 0, -pad, 0), int(flags), label)
 
     # --- mouse and keys

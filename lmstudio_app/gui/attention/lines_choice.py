@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lmstudio_app.inspection.arrangement import Groups, Side
 from lmstudio_app.inspection.attention import AttentionMap
 from lmstudio_app.inspection.colormaps import MIDDLE
+from lmstudio_app.inspection.scales import widened
 from lmstudio_app.inspection.shading import ShadedHead
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class LayerShares:
 
         groups = self._rows.groups[first:last]
         order = [index for group in groups for index in group]
-        picked = self._weights[:, order].astype(np.float32, copy=False)
+        picked = widened(self._weights[:, order])
         if len(order) != len(groups):
             picked = _summed(picked, groups, 1) / np.array([len(group) for group in groups], np.float32)[:, None]
         if self._columns.is_whole:
@@ -84,7 +85,7 @@ class LayerShares:
     def column(self, key: int) -> Shares:
         import numpy as np
 
-        picked = self._weights[:, :, list(self._columns.groups[key])].astype(np.float32).sum(axis=2, keepdims=True)
+        picked = widened(self._weights[:, :, list(self._columns.groups[key])]).sum(axis=2, keepdims=True)
         if self._rows.is_whole:
             whole: Shares = picked
             return whole

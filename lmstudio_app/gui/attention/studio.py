@@ -12,6 +12,7 @@ from lmstudio_app.gui.services import Services
 from lmstudio_app.inspection.attention import AttentionMap
 from lmstudio_app.inspection.colormaps import COLORMAPS
 from lmstudio_app.inspection.reading import LayerRequest, Reading, read_layer
+from lmstudio_app.inspection.scales import widened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,13 +76,8 @@ class AttentionStudio(QObject):
 
         None when its layer is not in memory: it is read then, and :attr:`weights_arrived` or :attr:`failed` follows.
         """
-        import numpy as np
-
         found = self.layer_map(layer)
-        if found is None:
-            return None
-        weights: npt.NDArray[np.float32] = np.asarray(found.weights[self.head if head is None else head], np.float32)
-        return weights
+        return None if found is None else widened(found.weights[self.head if head is None else head])
 
     def layer_map(self, layer: int | None = None) -> AttentionMap | None:
         """All heads of a layer, of the chosen one by default, as they are kept; None as of :meth:`weights`."""
