@@ -121,7 +121,7 @@ class LinesCanvas(QWidget):
         widest = theme.characters(self, _WIDEST_LABEL)
         self._widths = tuple(  # type: ignore[assignment]
             min(max((metrics.horizontalAdvance(label) for label in set(labels)), default=0.0), widest)
-            + theme.em(self, 0.6)
+            + theme.em(self, 0.8)
             for labels in self._labels
         )
 
@@ -256,7 +256,7 @@ class LinesCanvas(QWidget):
                 painter.setPen(QPen(palette.color(QPalette.ColorRole.Accent), max(1, theme.em(self, 0.1))))
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.drawRoundedRect(area.adjusted(1, 1, -1, -1), pad / 2, pad / 2)
-            painter.setPen(muted if self._special[side][index] else text)
+            painter.setPen(muted if self._special[side][index] and self.active is None else text)  # tints need contrast
             label = metrics.elidedText(
                 self._labels[side][index], Qt.TextElideMode.ElideRight, int(area.width() - 2 * pad)
             )

@@ -6,7 +6,17 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette, QPen
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPalette,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QFrame, QScrollArea, QSizePolicy, QWidget
 
 from lmstudio_app.gui import theme
@@ -23,6 +33,7 @@ class TextFlow(QWidget):
 
     clicked = Signal(int)
     pointed = Signal(object)  # token or None: under the mouse
+    measured = Signal()  # it may need another height
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -61,6 +72,7 @@ class TextFlow(QWidget):
         self.setAccessibleDescription(" ".join(tokens.labels[:200]))
         self.updateGeometry()
         self.update()
+        self.measured.emit()
 
     def set_tints(self, tints: Sequence[QColor | None], marked: int | None, faded: range = range(0)) -> None:
         """A colour behind each token; one of them outlined, and some in muted letters: what cannot be looked at."""
@@ -197,12 +209,13 @@ class TextFlow(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_hovered"):
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_pad"):
             self.updateGeometry()
+            self.measured.emit()
 
 
 class FlowArea(QScrollArea):
-    """A :class:`TextFlow` that scrolls."""
+    """A :class:`TextFlow` that scrolls when there is no room for all of it, and is no taller than it."""
 
     def __init__(self, flow: TextFlow, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -214,6 +227,19 @@ class FlowArea(QScrollArea):
         self.setWidget(flow)
         self.viewport().setAutoFillBackground(False)
         flow.setAutoFillBackground(False)  # setWidget switched it on
+
+        flow.measured.connect(self._fit)
+
+    def _fit(self) -> None:
+        needed = self.flow.heightForWidth(self.width())
+        self.setMaximumHeight(max(self.flow.minimumSizeHint().height(), needed))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def sizeHint(self) -> QSize:
+        return QSize(theme.characters(self, 30), self.maximumHeight())
 
     def show_token(self, index: int) -> None:
         centre = self.flow.box(index).center().toPoint()

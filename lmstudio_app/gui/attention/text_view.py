@@ -64,7 +64,8 @@ class TextView(QWidget):
         column.setSpacing(theme.em(self, 0.3))
         for title, area in zip((self.written_title, self.source_title), self.areas, strict=True):
             column.addWidget(title)
-            column.addWidget(area, 1)
+            column.addWidget(area, 1000)
+        column.addStretch(1)  # for what the texts do not need
         self._stack = QStackedWidget(self)
         self._stack.addWidget(texts)
         self._stack.addWidget(self.state)
