@@ -15,17 +15,25 @@ class EmbeddedModel:
     """``function(points) -> [batch]``: one number of the model's output, for embeddings ``[batch, tokens, size]``.
 
     ``inputs`` are those of one text (batch of 1), with ``input_ids`` and, for an encoder-decoder, ``decoder_input_ids``
-    whose embeddings stand behind those of the source. ``value`` makes ``[batch]`` of what the model returns.
+    whose embeddings stand behind those of the source. ``options`` are further arguments of every pass, ``value`` makes
+    ``[batch]`` of what the model returns.
 
     The model gets its ids, and the embedding layer is made to answer with the points instead: models differ in what
     they do with ``inputs_embeds`` (Marian's encoder leaves out its scale, others refuse them). Only passes of the
     thread that is inside :meth:`open` are touched, because pages share their models.
     """
 
-    def __init__(self, model: Any, inputs: Mapping[str, torch.Tensor], value: Callable[[Any], torch.Tensor]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        inputs: Mapping[str, torch.Tensor],
+        value: Callable[[Any], torch.Tensor],
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self._model = model
         self._inputs = dict(inputs)
         self._value = value
+        self._options = dict(options or {})
         self._ids = [inputs["input_ids"]]
         self._layers = [model.get_input_embeddings()]
         if "decoder_input_ids" in inputs:
@@ -76,10 +84,12 @@ class EmbeddedModel:
 
     def run(self, points: torch.Tensor, **options: Any) -> Any:
         """What the model returns for these embeddings."""
+        import torch
+
         batch = len(points)
         inputs = {name: tensor.expand(batch, *tensor.shape[1:]) for name, tensor in self._inputs.items()}
-        self._pending = list(points.split([part.shape[1] for part in self._ids], dim=1))
-        return self._model(**inputs, **options)
+        self._pending = list(torch.split(points, [part.shape[1] for part in self._ids], dim=1))
+        return self._model(**inputs, **self._options, **options)
 
     def value(self, output: Any) -> torch.Tensor:
         """float32 ``[batch]`` of what the model returned."""

@@ -14,6 +14,7 @@ from lmstudio_app.tasks.streaming import longest_text, whole_characters
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from lmstudio_app.models.loading import LoadedModel
 
@@ -73,15 +74,21 @@ class Embedder:
                 batch = pad_features([{"input_ids": ids[row]} for row in rows], {"input_ids": pad})
                 inputs = {name: tensor.to(self.loaded.device) for name, tensor in batch.items()}
                 states = self._model(**inputs).last_hidden_state.float()
-                if self._takes_first:
-                    pooled = states[:, 0]
-                else:
-                    weights = inputs["attention_mask"].unsqueeze(-1).float()
-                    pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
-                vectors[rows] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+                vectors[rows] = self.pool(states, inputs["attention_mask"]).cpu().numpy()
                 done += len(rows)
                 advance(done)
         return vectors
+
+    def pool(self, states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """One vector of length 1 a text, of the states float32 ``[texts, tokens, dimension]`` of its tokens."""
+        import torch
+
+        if self._takes_first:
+            pooled = states[:, 0]
+        else:
+            weights = attention_mask.unsqueeze(-1).float()
+            pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        return torch.nn.functional.normalize(pooled, dim=-1)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

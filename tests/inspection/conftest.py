@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from lmstudio_app.events import Event, Status
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.models.card import ModelCard, head_of
+from lmstudio_app.models.loading import LoadedModel
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
 DECODER = {**SIZES, "num_key_value_heads": 2, "intermediate_size": 64}
@@ -117,3 +120,45 @@ class Heard:
 @pytest.fixture
 def heard() -> Heard:
     return Heard()
+
+
+@pytest.fixture(scope="session")
+def make_headed(wordpiece: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., LoadedModel]:
+    """``make_headed(family, head)``: a loaded model, say ("bert", "ForMaskedLM"); "" is the family's own class.
+
+    The same one every time: leave it as it was.
+    """
+    import torch
+    import transformers
+
+    made: dict[Any, LoadedModel] = {}
+    folder = tmp_path_factory.mktemp("headed")
+
+    def make(family: str, head: str = "", **options: Any) -> LoadedModel:
+        key = (family, head, json.dumps(options))
+        if key not in made:
+            own, config_class, sizes = FAMILIES[family]
+            name = config_class.removesuffix("Config") + head if head else own
+            if not hasattr(transformers, name):
+                name = config_class.removesuffix("Config") + "LMHeadModel"
+            labels = {"id2label": {0: "negative", 1: "positive"}} if "Classification" in head else {}
+            settings = {"vocab_size": len(wordpiece), "pad_token_id": 0, **sizes, **labels, **options}
+            config = getattr(transformers, config_class)(**settings)
+            with torch.random.fork_rng():
+                torch.manual_seed(1)
+                model = getattr(transformers, name)(config).eval()
+                for parameter_name, parameter in model.named_parameters():
+                    if parameter.dim() > 1 and "embed" not in parameter_name:
+                        torch.nn.init.normal_(parameter, std=0.25)
+                if "decoder_start_token_id" in settings or family == "t5":
+                    model.config.decoder_start_token_id = model.generation_config.decoder_start_token_id = 2
+                    model.generation_config.max_length = 12
+            card = ModelCard(
+                family, folder, name, family, 2, 4, 4, 32, len(wordpiece), 64, 0, 0, 0, "", (), head_of(name)
+            )
+            made[key] = LoadedModel(
+                family, folder, model, wordpiece, card, torch.device("cpu"), torch.float32, head_of(name)
+            )
+        return made[key]
+
+    return make
