@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, Signal
+from PySide6.QtCore import QEvent, QObject, QTimer, Signal
 from PySide6.QtGui import QPalette
 from PySide6.QtWidgets import QWidget
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 QUERIES, KEYS = 0, 1
 End = tuple[int, int]  # side, shown token
 _TOLD = 4  # partners of a token that are named
-_AT_ONCE = 3_000_000  # weights that are drawn without a frame being lost; more is a job
+_AT_ONCE = 1_500_000  # weights that are drawn within a frame or so; more is a job
+PATIENCE = 120  # milliseconds for which the old picture stays while the job draws the new one
 
 
 def colours_of(look: Look, palette: QPalette) -> npt.NDArray[np.uint8]:
@@ -49,6 +50,9 @@ class ShownHead(QObject):
         self._mean: tuple[AttentionMap, npt.NDArray[np.float32]] | None = None
         self._handle: JobHandle | None = None
         self._is_stale = True
+        self._patience = QTimer(self)
+        self._patience.setSingleShot(True)
+        self._patience.timeout.connect(self._on_impatient)
         studio.reading_changed.connect(self.refresh)
         studio.head_changed.connect(self.refresh)
         studio.look_changed.connect(self.refresh)
@@ -142,7 +146,7 @@ class ShownHead(QObject):
             self._take(shade_head(request, JobContext()))
             return
         self.shaded = None
-        self.waiting.emit(self.tr("Drawing {count} × {keys} weights…").format(count=f"{queries:,}", keys=f"{keys:,}"))
+        self._patience.start(PATIENCE)
         self._handle = handle = self._studio.services.inspection_runner.start(shade_head, request, quiet=True)
         handle.succeeded.connect(lambda shaded: self._take(shaded) if handle is self._handle else None)
         handle.failed.connect(lambda error: self._studio.failed.emit(error) if handle is self._handle else None)
@@ -153,9 +157,16 @@ class ShownHead(QObject):
 
     def _take(self, shaded: ShadedHead) -> None:
         self._handle = None
+        self._patience.stop()
         self.shaded = shaded
         self._mean = (self.map, shaded.mean) if self.map is not None and shaded.mean is not None else None
         self.arrived.emit()
+
+    def _on_impatient(self) -> None:
+        if self.map is not None:
+            _, queries, keys = self.map.weights.shape
+            text = self.tr("Drawing {queries} × {keys} weights…")
+            self.waiting.emit(text.format(queries=f"{queries:,}", keys=f"{keys:,}"))
 
     def _on_weights(self, layer: int) -> None:
         if layer == self._studio.layer:
@@ -163,7 +174,7 @@ class ShownHead(QObject):
 
     def _on_failed(self) -> None:
         if self._view.isVisible() and self.shaded is None:
-            self._handle = None
+            self._drop()
             self.waiting.emit(self.tr("These weights could not be read."))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -172,6 +183,7 @@ class ShownHead(QObject):
         return super().eventFilter(watched, event)
 
     def _drop(self) -> None:
+        self._patience.stop()
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.cancel()

@@ -14,6 +14,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.attention import shown_head
 from lmstudio_app.gui.attention.head_view import HeadView
 from lmstudio_app.gui.attention.heatmap import Heatmap
 from lmstudio_app.gui.attention.look_menu import LookMenu
@@ -202,15 +203,25 @@ def large_reading(studio: AttentionStudio, size: int, heads: int = 2) -> Any:
 
 
 def test_a_large_head_is_drawn_in_a_job(
-    qtbot: Any, make_view: Callable[..., HeadView], make_studio: Callable[..., AttentionStudio]
+    qtbot: Any,
+    make_view: Callable[..., HeadView],
+    make_studio: Callable[..., AttentionStudio],
+    services: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     studio = make_studio(TEXT)
     view = make_view(studio)
     reading = large_reading(studio, 2000)
+    monkeypatch.setattr(shown_head, "PATIENCE", 0)
+    told: list[str] = []
+    view.shown.waiting.connect(told.append)
+    services.inspection_runner.start(lambda _, ctx: time.sleep(0.05), None)  # something else comes first
     studio.set_reading(reading)
-    assert "2,000" in view.state.text()
-    qtbot.waitUntil(view.heatmap.isVisible, timeout=20_000)
+    assert view.shown.shaded is None
+    qtbot.waitUntil(lambda: view.shown.shaded is not None, timeout=20_000)
+    assert told == ["Drawing 2,000 × 2,000 weights…"]
     heatmap = view.heatmap
+    assert heatmap.isVisible()
     assert [level.shape[0] for level in heatmap._levels] == [2000, 1000, 500, 250]
     assert heatmap._shown in (4, 8)
     assert heatmap.weight((7, 9)) == float(reading.kept[0].weights[studio.head, 7, 9])
