@@ -66,6 +66,17 @@ class StepBar(QWidget):
         self.slider.blockSignals(False)
         self.setEnabled(count > 1)
 
+    def extend(self, count: int) -> None:
+        """More steps than so far, of a row that grows; it goes on playing."""
+        self.slider.blockSignals(True)
+        self.slider.setMaximum(max(0, count - 1))
+        self.slider.blockSignals(False)
+        self.setEnabled(count > 1)
+
+    def set_pace(self, milliseconds: int) -> None:
+        """How long each step is seen while it plays."""
+        self._timer.setInterval(milliseconds)
+
     def set_value(self, value: int) -> None:
         self.slider.blockSignals(True)
         self.slider.setValue(value)
