@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lmstudio_app.events import CheckpointSaved, Evaluated, Event, Failed, Finished, StepLogged
+from lmstudio_app.events import AttentionProbed, CheckpointSaved, Evaluated, Event, Failed, Finished, StepLogged
 from lmstudio_app.gui.sample_history import SampleHistory
 from lmstudio_app.training.summaries import lower_is_better, main_metric
 
@@ -67,6 +67,7 @@ class RunCurves:
     samples: SampleHistory = field(default_factory=SampleHistory)
     highest: dict[str, float] = field(default_factory=dict)  # of each metric, over all evaluations
     checkpoints: list[int] = field(default_factory=list)
+    last_frame: str = ""  # the newest recording of the watched sentence, if there is one
     last_step: StepLogged | None = None
     finished: Finished | None = None
     failed: Failed | None = None
@@ -90,6 +91,8 @@ class RunCurves:
                 case CheckpointSaved():
                     self.checkpoints = [s for s in self.checkpoints if s < event.step]
                     self.checkpoints.append(event.step)
+                case AttentionProbed():
+                    self.last_frame = event.file
                 case Finished():
                     self.finished = event
                 case Failed():

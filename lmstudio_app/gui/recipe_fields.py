@@ -11,6 +11,7 @@ from typing import Any
 from lmstudio_app.data.config import DataConfig
 from lmstudio_app.models.architectures import ArchitectureConfig
 from lmstudio_app.tasks import TASKS
+from lmstudio_app.training.probe_config import ProbeConfig
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.strategy_config import StrategyConfig
 
@@ -59,7 +60,7 @@ def field_title(key: str) -> str:
     if key in _WHOLE:
         return _WHOLE[key]
     section, _, rest = key.partition(".")
-    classes = {"training": [TrainingConfig], "strategy": [StrategyConfig], "data": [DataConfig]}
+    classes = {"training": [TrainingConfig], "strategy": [StrategyConfig], "data": [DataConfig], "probe": [ProbeConfig]}
     classes |= {"architecture": [ArchitectureConfig], "options": [task.options for task in TASKS]}
     for cls in classes.get(section, ()):
         for item in dataclasses.fields(cls):

@@ -12,6 +12,7 @@ from lmstudio_app.gui.layer_planner import LayerPlanner
 from lmstudio_app.gui.plan_queries import PlanAnswer, PlanRequest, VocabularyRequest, try_vocabulary
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts, model_title
+from lmstudio_app.gui.try_queries import read_probes
 from lmstudio_app.gui.widgets.recipe_panel import RecipePanel
 from lmstudio_app.gui.widgets.task_chooser import task_text
 
@@ -28,6 +29,7 @@ class TrainingPlan(QObject):
         self._model: Any = None
         self._data: Any = None
         self._trial: JobHandle | None = None
+        self._sampling: JobHandle | None = None
         self.misfit: UserError | None = None
         self.answer: PlanAnswer | None = None
         self._planner = LayerPlanner(services.query_runner, self)
@@ -36,6 +38,7 @@ class TrainingPlan(QObject):
         panel.model_changed.connect(self._update)
         panel.changed.connect(self._show_plan)  # how many epochs there are decides what they reach
         panel.trial_requested.connect(self._on_trial_requested)
+        panel.sample_requested.connect(self._on_sample_requested)
 
     def set_model(self, model: Any) -> None:
         self._model = model
@@ -61,8 +64,9 @@ class TrainingPlan(QObject):
 
     def shutdown(self) -> None:
         self._planner.shutdown()
-        if self._trial is not None:
-            self._trial.cancel()
+        for handle in (self._trial, self._sampling):
+            if handle is not None:
+                handle.cancel()
 
     # --- does it fit, and what would train
 
@@ -133,6 +137,24 @@ class TrainingPlan(QObject):
     def _show_plan(self) -> None:
         if self.answer is not None and self.answer.plan is not None and self._planner.is_idle:
             self._panel.plan.show_plan(self.answer.plan, float(self._panel.form.values()["training.epochs"]))
+
+    # --- a sentence to watch
+
+    def _on_sample_requested(self) -> None:
+        if self._sampling is None:
+            self._sampling = handle = self._services.query_runner.start(read_probes, self._panel.task, quiet=True)
+            handle.succeeded.connect(self._on_samples)
+            handle.finished.connect(self._on_sampled)
+
+    def _on_samples(self, samples: list[tuple[str, str]]) -> None:
+        form = self._panel.form
+        texts = [text for text, _ in samples]
+        before = form.values()["probe.text"]
+        text, pair = samples[(texts.index(before) + 1) % len(samples) if before in texts else 0]
+        form.set_values({"probe.text": text, "probe.pair": pair, "probe.target": ""})
+
+    def _on_sampled(self) -> None:
+        self._sampling = None
 
     # --- the vocabulary of a new model
 

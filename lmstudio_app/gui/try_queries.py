@@ -13,7 +13,7 @@ from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
     from lmstudio_app.models.loading import LoadedModel
-    from lmstudio_app.tasks import Prediction
+    from lmstudio_app.tasks import Prediction, Task
 
 _KNOWN = 0.1  # share of unknown tokens up to which a sample is worth showing
 
@@ -81,6 +81,17 @@ def read_samples(folder: Path) -> dict[str, list[Sample]]:
         ]
         for name, items in found.items()
     }
+
+
+def read_probes(task: Task, ctx: JobContext) -> list[tuple[str, str]]:
+    """Sentences that may be watched while a model learns ``task``, each with a second one or none."""
+    from lmstudio_app.assets import resource
+
+    samples = read_samples(resource("samples"))
+    names = [prediction.name for prediction in task.predictions]
+    found = next((samples[name] for name in names if name in samples), samples["sentiment"])
+    texts = [_texts(sample.inputs)[:2] for sample in found if sample.language == "en"]
+    return [(first, "".join(rest)) for first, *rest in texts]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QPushButton, QSlider
 
 from lmstudio_app.data.splits import DataConfig
+from lmstudio_app.errors import UserError
 from lmstudio_app.events import StepLogged
 from lmstudio_app.gui.metrics import metric_help, metric_text, metric_title
 from lmstudio_app.gui.run_texts import run_title
@@ -16,6 +17,8 @@ from lmstudio_app.gui.widgets.confusion_matrix import ConfusionMatrix
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.tasks.classification import ClassificationMetrics
+from lmstudio_app.training.frames import read_frames
+from lmstudio_app.training.probe_config import ProbeConfig
 from lmstudio_app.training.recipe import TrainingConfig
 from lmstudio_app.training.runs import list_runs
 
@@ -290,6 +293,38 @@ def test_try_it_and_look_inside_name_the_trained_model(ready: TrainTab, qtbot) -
     results.table.doubleClicked.emit(results.worst.index(0, 0))
     assert inspected == [(folder, results.worst.text(1)), (folder, results.worst.text(0))]
     assert "the movie" in inspected[0][1]
+
+
+def test_a_sentence_is_watched_while_it_learns(ready: TrainTab, qtbot) -> None:
+    form = ready.panel.form
+    assert ready.view.attention.isHidden()
+    found = []
+    for _ in range(2):
+        qtbot.mouseClick(ready.panel.sample, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: form.values()["probe.text"] not in ["", *found])
+        found.append(form.values()["probe.text"])
+        qtbot.waitUntil(lambda: not ready._services.query_runner.busy)
+    form.set_values({"probe.text": "a great movie", "probe.every": 5})
+    assert ready.build_request().recipe.probe == ProbeConfig(text="a great movie", every=5)
+    folders = []
+    ready.attention_requested.connect(folders.append)
+    handle = ready.start()
+    assert handle is not None
+    qtbot.waitUntil(ready.view.attention.isVisible, timeout=60_000)
+    qtbot.mouseClick(ready.view.attention, Qt.MouseButton.LeftButton)  # while it runs
+    qtbot.waitUntil(lambda: ready.running.handle is None, timeout=60_000)
+    qtbot.waitUntil(lambda: ready.view.selected_run() is not None and not ready._services.query_runner.busy)
+    qtbot.mouseClick(ready.view.attention, Qt.MouseButton.LeftButton)
+    (run,) = list_runs()
+    assert folders == [run.folder, run.folder]
+    assert [frame.step for frame in read_frames(run.folder)][:3] == [0, 5, 10]
+    form.set_values({"probe.layers": "first"})
+    with pytest.raises(UserError, match=r"probe\.layers cannot be read"):
+        ready.build_request()
+    ready.set_recipe({"task": "sentiment", "probe": {"text": "of an older run"}})
+    assert form.values()["probe.text"] == "of an older run"
+    ready.set_recipe({"task": "sentiment"})
+    assert form.values()["probe.text"] == ""
 
 
 def test_the_axis_the_smoothing_and_the_logarithm_are_remembered(tab: TrainTab, make_train_tab, qtbot) -> None:

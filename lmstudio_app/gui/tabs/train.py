@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 class TrainTab(QWidget):
     try_requested = Signal(str, str)  # model folder, name of the prediction
     inspect_requested = Signal(str, str)  # model folder, text
+    attention_requested = Signal(Path)  # folder of a run in which a sentence is or was watched
     run_finished = Signal(object)  # TrainResult
     step_requested = Signal(str)  # name of the page to go to
     summary_changed = Signal()
@@ -181,6 +182,7 @@ class TrainTab(QWidget):
             self._view.run_chosen.connect(self._on_run_chosen)
             self._view.resume_requested.connect(self._on_resume)
             self._view.try_requested.connect(lambda folder, name: self.try_requested.emit(str(folder), name))
+            self._view.attention_requested.connect(self.attention_requested)
             self._view.inspect_requested.connect(lambda folder, text: self.inspect_requested.emit(str(folder), text))
             if self.running.curves is not None:
                 self._view.show_run(self.running.curves, None, live=True)
@@ -226,6 +228,7 @@ class TrainTab(QWidget):
                 options=panel.form.config("options"),
                 strategy=panel.form.config("strategy"),
                 training=panel.form.config("training"),
+                probe=panel.form.config("probe"),
             )
         )
 
@@ -261,7 +264,9 @@ class TrainTab(QWidget):
     def set_recipe(self, values: Mapping[str, Any]) -> None:
         """Show the recipe of a run in the form, to be changed; the task's form remembers it like any other."""
         sections = {
-            name: values[name] for name in ("options", "strategy", "training", "architecture") if name in values
+            name: values[name]
+            for name in ("options", "strategy", "training", "probe", "architecture")
+            if name in values
         }
         start = "new" if "architecture" in values else "model"
         self._settings.set(f"train.recipe.{values['task']}", {"start": start, **sections})

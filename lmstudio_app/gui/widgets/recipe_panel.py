@@ -13,6 +13,7 @@ from lmstudio_app.gui import theme
 from lmstudio_app.gui.choice_titles import RECIPE_CHOICES
 from lmstudio_app.gui.forms import DataclassForm
 from lmstudio_app.gui.text import error_texts
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.layer_plan import LayerPlanView
 from lmstudio_app.gui.widgets.new_model_panel import NewModelPanel
 from lmstudio_app.gui.widgets.notice import Notice
@@ -21,6 +22,7 @@ from lmstudio_app.gui.widgets.task_chooser import task_text
 from lmstudio_app.gui.widgets.training_buttons import IDLE, PAUSED, RUNNING, STOPPING, TrainingButtons
 from lmstudio_app.tasks import TASKS, Task
 from lmstudio_app.tasks.task import NoOptions
+from lmstudio_app.training.probe_config import ProbeConfig
 from lmstudio_app.training.recipe import StrategyConfig, TrainingConfig
 
 __all__ = ["IDLE", "PAUSED", "RUNNING", "STOPPING", "RecipePanel"]
@@ -35,6 +37,7 @@ class RecipePanel(QWidget):
     cancel_requested = Signal()
     trial_requested = Signal()  # try the new model's vocabulary
     changed = Signal()  # anything that is remembered
+    sample_requested = Signal()  # of a sentence to watch
     model_changed = Signal()  # what is trained, or which part of it
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,14 +46,25 @@ class RecipePanel(QWidget):
         self.requirements = Requirements(self)
         self.notice = Notice(self)
         self.form = DataclassForm(
-            {"options": NoOptions, "strategy": StrategyConfig, "training": TrainingConfig},
+            {"options": NoOptions, "strategy": StrategyConfig, "training": TrainingConfig, "probe": ProbeConfig},
             RECIPE_CHOICES,
             self,
-            titles={"strategy": self.tr("What may change"), "training": self.tr("How it is trained")},
+            titles={
+                "strategy": self.tr("What may change"),
+                "training": self.tr("How it is trained"),
+                "probe": self.tr("Watch a sentence while it learns"),
+            },
             recommended=self.task.recommended,
         )
         self.plan = LayerPlanView(self)
         self.form.add_below("strategy", self.plan)
+        self.sample = make_button(
+            self.tr("Take an example"),
+            self.tr("Fill in a sentence that suits what is learned; another one with each click"),
+            self.form,
+            self.sample_requested.emit,
+        )
+        self.form.add_below("probe", self.sample)
         self.new_model: NewModelPanel | None = None  # built when a training begins with one
         self._architecture: dict[str, Any] = {}  # its values, while it is not built
         self._replaced: dict[str, Any] | None = None  # what the form held before it went back to the defaults

@@ -18,6 +18,7 @@ from lmstudio_app.gui.field_editors import translate
 from lmstudio_app.gui.metrics import LOSS, metric_help, metric_scale, metric_text, metric_title
 from lmstudio_app.gui.run_texts import data_name, moment_text, run_title, state_text
 from lmstudio_app.gui.text import compact_number_text, duration_text, number_text, status_text
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.figures import FigureRow
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
@@ -38,6 +39,7 @@ class RunView(QWidget):
     resume_requested = Signal(object)  # RunSummary
     try_requested = Signal(object, str)  # Path of the model folder, name of the prediction
     inspect_requested = Signal(object, str)  # Path of the model folder, text
+    attention_requested = Signal(Path)  # the run's folder
 
     def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -124,11 +126,19 @@ class RunView(QWidget):
         self._resume.setAccessibleName(self.tr("Resume this run"))
         self._resume.setToolTip(self.tr("Go on with this run from its last checkpoint, exactly where it was"))
         self._resume.setEnabled(False)
+        self.attention = make_button(
+            self.tr("See its attention"),
+            self.tr("What its heads look at in the watched sentence, step by step, beside the loss"),
+            self,
+            self._on_attention,
+        )
+        self.attention.hide()
         label = QLabel(self.tr("Run"), self)
         label.setBuddy(self._chooser)
         row = QHBoxLayout()
         row.addWidget(label)
         row.addWidget(self._chooser, 1)
+        row.addWidget(self.attention)
         row.addWidget(self._resume)
         self._chooser.activated.connect(self._on_chosen)
         self._resume.clicked.connect(lambda: self.resume_requested.emit(self._run))
@@ -199,6 +209,7 @@ class RunView(QWidget):
     def curves_grew(self, *, now: bool = False) -> None:
         """New events have come."""
         self.charts.mark_dirty()
+        self.attention.setVisible(bool(self.curves.last_frame))
         moment = time.monotonic()
         if now or moment - self._last_figures >= FIGURE_INTERVAL:
             self._last_figures = moment
@@ -291,6 +302,11 @@ class RunView(QWidget):
     def _on_try(self) -> None:
         if self._run is not None and self._run.model_folder is not None and self.prediction is not None:
             self.try_requested.emit(self._run.model_folder, self.prediction.name)
+
+    def _on_attention(self) -> None:
+        # a run that trains now has no summary yet; one that was moved is no longer where its events say
+        folder = self._run.folder if self._run is not None else Path(self.curves.last_frame).parents[1]
+        self.attention_requested.emit(folder)
 
     def _on_inspect(self, text: str) -> None:
         if self._run is not None and self._run.model_folder is not None:
