@@ -21,10 +21,12 @@ def option(
     maximum: float | None = None,
     choices: Sequence[str] | None = None,
     only: Sequence[str] | None = None,
+    wide: bool = False,
 ) -> Any:
     """A dataclass field with what a form needs: title, help line, limits or choices, shown first or folded.
 
     ``only`` names the values of the section's field ``name`` for which this field means anything; a form hides it else.
+    A ``wide`` field has a line of its own.
     """
     metadata = {
         "title": title,
@@ -34,6 +36,7 @@ def option(
         "maximum": maximum,
         "choices": tuple(choices) if choices else None,
         "only": tuple(only) if only else None,
+        "wide": wide,
     }
     return field(default=default, metadata=metadata)
 

@@ -65,7 +65,12 @@ def make_editor(
         return Editor(number, number.value, number.set_value)
     line = QLineEdit(parent)
     line.textChanged.connect(on_changed)
-    return Editor(line, line.text, lambda value: line.setText(str(value)))
+
+    def _set(value: Any) -> None:
+        line.setText(str(value))
+        line.setCursorPosition(0)  # of a long text the beginning is seen
+
+    return Editor(line, line.text, _set)
 
 
 def _choice_editor(

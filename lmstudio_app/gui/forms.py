@@ -167,7 +167,11 @@ class DataclassForm(QWidget):
         label.setBuddy(widget)
         hint_label = Hint(help_line, holder)
         grid.addWidget(label, row, 0)
-        grid.addWidget(widget, row, 1)
+        if item.metadata.get("wide"):
+            row += 1
+            grid.addWidget(widget, row, 0, 1, 2)
+        else:
+            grid.addWidget(widget, row, 1)
         grid.addWidget(hint_label, row + 1, 0, 1, 2)
         gap = (row + 2, theme.em(self, 0.3))
         grid.setRowMinimumHeight(*gap)

@@ -17,13 +17,17 @@ class ProbeConfig:
         "Sentence",
         "What the model looks at in it is recorded while it learns, to be played like a film; empty: nothing is.",
         basic=True,
+        wide=True,
     )
-    pair: str = option("", "Second sentence", "For tasks that compare two texts: read together with the first one.")
+    pair: str = option(
+        "", "Second sentence", "For tasks that compare two texts: read together with the first one.", wide=True
+    )
     target: str = option(
         "",
         "Written text",
         "For models that write, as in translation: what the sentence may become. Where the writer looks while it "
         "writes this is recorded. Empty: where the reader looks.",
+        wide=True,
     )  # fmt: skip
     every: int = option(
         0,
