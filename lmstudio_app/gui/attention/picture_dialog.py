@@ -69,7 +69,8 @@ class PictureDialog(QDialog):
             ("grid", self.tr("All layers and heads")),
             ("rollout", self.tr("All layers together (attention rollout)")),
         ):
-            self.what.addItem(title, name)
+            if name != "rollout" or reading.kind != "cross":  # what one text takes from another runs through no layers
+                self.what.addItem(title, name)
         self.what.setCurrentIndex(max(0, self.what.findData(view if view in VIEWS else "head")))
         self._describe(self.what, self.tr("What"), self.tr("One head, the whole overview, or all layers as one map"))
         self.format = QComboBox(self)

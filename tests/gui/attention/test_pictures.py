@@ -117,6 +117,13 @@ def test_what_no_browser_could_open_cannot_be_saved(
     assert dialog.buttons.button(SAVE).isEnabled()
 
 
+def test_cross_attention_has_no_rollout(qtbot: Any, services: Any, reading: Reading) -> None:
+    dialog = PictureDialog(services.settings, replace(reading, kind="cross"), 0, 0, "rollout")
+    qtbot.addWidget(dialog)
+    assert dialog.what.findData("rollout") == -1
+    assert dialog.what.currentData() == "head"
+
+
 def test_choices_are_remembered(qtbot: Any, dialog: PictureDialog, services: Any, reading: Reading) -> None:
     choose(dialog.format, "pdf")
     dialog.width_edit.setValue(2400)
