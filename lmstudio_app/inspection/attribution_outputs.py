@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.attribution_function import log_odds
 from lmstudio_app.inspection.attribution_inputs import InputText, ModelInput
+from lmstudio_app.inspection.logit_lens_head import logits_of
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks.streaming import token_text
 
@@ -179,8 +180,7 @@ def _masked_word(loaded: LoadedModel, inputs: ModelInput, position: int | None, 
     inputs = replace(inputs, tensors={**inputs.tensors, "input_ids": ids}, ids=changed)
 
     def logits(output: Any) -> torch.Tensor:
-        found = output.logits if "logits" in output else output.prediction_logits
-        return found[:, place]  # type: ignore[no-any-return]
+        return logits_of(output)[:, place]
 
     shares = logits(_run(loaded, inputs)).float()[0].softmax(-1)
     index = _word_index(loaded, answer, int(shares.argmax()) if own == mask else own, shares)
