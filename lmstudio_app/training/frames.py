@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError, first_line
-from lmstudio_app.files import atomic_path
+from lmstudio_app.files import atomic_path, sweep
 from lmstudio_app.inspection.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -157,7 +157,8 @@ def _tokens(arrays: Any, prefix: str) -> Tokens:
 
 
 def drop_frames(folder: Path, after: int) -> None:
-    """Take away the frames of steps behind ``after``: the steps will be trained again."""
+    """Take away the frames of steps behind ``after``, which will be trained again, and what a killed process left."""
+    sweep(folder / FRAMES)
     for frame in read_frames(folder):
         if frame.step > after:
             frame.path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class Config:
     size: int = option(32, "Size", basic=True, minimum=1, maximum=64)
     kind: str = option("linear", "Kind", choices=("linear", "cosine"))
     grouped: bool = option(True, "Grouped")
-    name: str = option("", "Name")
+    name: str = option("", "Name", wide=True)
     hidden: int = 7
 
     def __post_init__(self) -> None:
@@ -47,6 +47,15 @@ def test_types_choose_the_editors(form: DataclassForm) -> None:
     kinds = {"epochs": FloatEdit, "rate": FloatEdit, "size": IntegerEdit, "kind": QComboBox, "grouped": QCheckBox}
     for name, kind in {**kinds, "name": QLineEdit}.items():
         assert isinstance(form.editor(f"c.{name}"), kind)
+
+
+def test_a_wide_field_has_a_line_of_its_own_and_shows_its_beginning(form: DataclassForm, qtbot) -> None:
+    form.advanced.set_open(True)
+    wide, narrow = form.editor("c.name"), form.editor("c.kind")
+    qtbot.waitUntil(lambda: wide.width() > narrow.width())
+    assert wide.mapTo(form, QPoint(0, 0)).x() < narrow.mapTo(form, QPoint(0, 0)).x()
+    form.set_values({"c.name": "a long text " * 20})
+    assert wide.cursorPosition() == 0
 
 
 def test_help_is_tooltip_accessible_and_visible(form: DataclassForm) -> None:

@@ -37,6 +37,7 @@ class ReplayPage(QWidget):
         self._reader: ReplayReader | None = None
         self._handle: JobHandle | None = None  # of the look at the run
         self._listing: JobHandle | None = None
+        self._problem: tuple[str, str] | None = None  # with the run that was asked for
         self._is_running = False
         self._is_shut_down = False
         self.runs = QuietCombo(
@@ -115,13 +116,24 @@ class ReplayPage(QWidget):
         chosen = found.chosen
         if chosen is None and self._replays and self._replays[0].frames:
             chosen = self._replays[0]
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            chosen = None
+        self.runs.setPlaceholderText(self.tr("Choose a training") if self._replays else self.tr("No trainings yet"))
         self.runs.setCurrentIndex(self._replays.index(chosen) if chosen is not None else -1)
         self._show(chosen)
+        if problem is not None:
+            self._say(*problem)
 
     def _on_list_failed(self, error: UserError) -> None:
-        """What was asked for is no run, or none any more."""
+        """What was asked for is no run, or none any more; the others can be chosen all the same."""
+        is_asked = self._wanted is not None or self._current is not None
         self._wanted = self._current = None
-        self._say(*error_texts(error))
+        self._problem = error_texts(error)
+        if is_asked:
+            QTimer.singleShot(0, self, self._list)
+        else:
+            self._say(*self._problem)
 
     def _title(self, replay: Replay) -> str:
         run = replay.run

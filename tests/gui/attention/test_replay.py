@@ -324,6 +324,20 @@ def test_a_run_of_another_process_is_followed_until_one_moves_back(
     settle(qtbot, page)
 
 
+def test_a_run_that_is_gone_is_told_and_others_can_be_chosen(
+    make_page: Any, qtbot: Any, watched: Path, tmp_path: Path
+) -> None:
+    page = make_page(tmp_path / "gone")
+    settle(qtbot, page)
+    assert "holds no readable recipe" in page.empty.title.text()
+    assert (page.runs.count(), page.runs.currentIndex()) == (1, -1)
+    page.runs.setCurrentIndex(0)
+    page.runs.activated.emit(0)
+    settle(qtbot, page)
+    assert page.view.step == 20
+    assert page._stack.currentWidget() is page.view
+
+
 def test_it_works_only_while_it_is_seen(make_page: Any, qtbot: Any, watched: Path, services: Any) -> None:
     page = make_page()
     page.hide()
