@@ -187,7 +187,7 @@ def _attention(args: argparse.Namespace) -> int:
         )
     if args.output is not None:
         join_frames(chosen, args.output)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in chosen:
         frame = load_frame(file)
         entropy = mean_entropy(frame.weights)
