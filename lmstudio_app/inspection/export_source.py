@@ -13,12 +13,13 @@ from lmstudio_app.inspection.attention import (
     AttentionMaps,
     AttentionRequest,
     ModelAndTokenizer,
-    read_attention,
 )
 from lmstudio_app.inspection.tokens import Tokens
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
+    import torch
+
     from lmstudio_app.inspection.attention import Weights
 
 # layer, weights float32 or float16 [heads, query, key]; valid only during the call
@@ -63,7 +64,34 @@ def source_of_request(loaded: ModelAndTokenizer, request: AttentionRequest, ctx:
 
     Raises :class:`UserError` as :func:`prepare` does.
     """
-    return source_of_maps(read_attention(loaded, request, ctx))
+    from lmstudio_app.inspection.attention import prepare, stream
+
+    prepared = prepare(loaded, request, ctx)
+
+    def each(receive: Receive, ctx: JobContext) -> None:
+        stream(prepared, LayerGatherer(receive), ctx)
+
+    return Source(prepared.kind, prepared.queries, prepared.keys, tuple(prepared.layers), tuple(prepared.heads), each)
+
+
+class LayerGatherer:
+    """Takes chunks of queries as they come from a model, and hands on whole layers; all in one buffer."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._buffer: Weights | None = None
+
+    def __call__(self, layer: int, start: int, queries: int, weights: torch.Tensor) -> None:
+        """``weights`` are float32 ``[heads, chunk, key]``: the rows from query ``start`` on, of ``queries``."""
+        import numpy as np
+        import torch
+
+        heads, rows, keys = weights.shape
+        if self._buffer is None or self._buffer.shape != (heads, queries, keys):
+            self._buffer = np.empty((heads, queries, keys), dtype=np.float32)
+        torch.from_numpy(self._buffer)[:, start : start + rows].copy_(weights)
+        if start + rows == queries:
+            self._receive(layer, self._buffer)
 
 
 def source_of_aggregate(loaded: ModelAndTokenizer, request: AttentionRequest, method: str, ctx: JobContext) -> Source:

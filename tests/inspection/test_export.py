@@ -23,6 +23,7 @@ from lmstudio_app.inspection.drawing import PictureStyle
 from lmstudio_app.inspection.export import AttentionJob, SaveJob, read_and_save, run_save_job
 from lmstudio_app.inspection.export_numbers import write_csv, write_npz
 from lmstudio_app.inspection.export_source import (
+    LayerGatherer,
     Source,
     arranged,
     for_each_layer,
@@ -209,20 +210,33 @@ def test_hidden_tokens_are_hidden_in_numbers_too(make_loaded: Callable[..., Any]
         np.testing.assert_allclose(data["weights"], whole[:, :, 1:-1, 1:-1], atol=1e-6)
 
 
-def test_reading_for_a_file_holds_one_layer_at_a_time(make_loaded: Callable[..., Any]) -> None:
-    import gc
-    import weakref
+def test_chunks_become_layers_in_one_buffer() -> None:
+    import torch
 
-    alive: list[weakref.ref[Any]] = []
-    source = source_of_request(make_loaded("bert"), request_of(), JobContext())
+    expected = random_weights(3, 2, 5, 4)
+    found: list[tuple[int, np.ndarray]] = []
+    buffers: list[np.ndarray] = []
 
-    def receive(layer: int, weights: Any) -> None:
-        gc.collect()
-        assert sum(reference() is not None for reference in alive) == 0
-        alive.append(weakref.ref(weights))
+    def receive(layer: int, weights: np.ndarray) -> None:
+        found.append((layer, weights.copy()))
+        buffers.append(weights)
 
-    source.each(receive, JobContext())
-    assert len(alive) == 2
+    gather = LayerGatherer(receive)
+    for layer, of_layer in enumerate(expected):
+        for start in (0, 2, 4):
+            gather(layer, start, 5, torch.from_numpy(of_layer[:, start : start + 2]))
+    assert [layer for layer, _ in found] == [0, 1, 2]
+    np.testing.assert_array_equal(np.stack([weights for _, weights in found]), expected)
+    assert all(np.shares_memory(buffer, buffers[0]) for buffer in buffers)
+
+
+def test_a_text_is_read_while_it_is_written(make_loaded: Callable[..., Any]) -> None:
+    loaded = make_loaded("bert")
+    source = source_of_request(loaded, request_of(), JobContext())
+    found: dict[int, np.ndarray] = {}
+    source.each(lambda layer, weights: found.update({layer: weights.copy()}), JobContext())
+    expected = read_attention(loaded, request_of(), JobContext()).weights
+    np.testing.assert_allclose(np.stack([found[layer] for layer in source.layers]), expected, atol=1e-6)
 
 
 # --- pictures and pages

@@ -69,19 +69,21 @@ class Page(HTMLParser):
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.text = ""
+        self.is_script = False
         self.feed(markup)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
-        if tag == "script":
+        self.is_script = tag == "script"
+        if self.is_script:
             self.scripts.append((dict(attrs), ""))
 
+    def handle_endtag(self, tag: str) -> None:
+        self.is_script = False
+
     def handle_data(self, data: str) -> None:
-        if self.elements and self.elements[-1][0] == "script" and self.lasttag == "script":
+        if self.is_script:
             self.scripts[-1] = (self.scripts[-1][0], self.scripts[-1][1] + data)
-        else:
-            self.text += data
 
     def data(self, name: str) -> str:
         (found,) = [text for attributes, text in self.scripts if attributes.get("id") == name]
