@@ -102,6 +102,7 @@ class _Weights:
 
     def write(self, weights: Weights, ctx: JobContext) -> None:
         import numpy as np
+        import torch
 
         from lmstudio_app.inspection.statistics import StatisticsGatherer
 
@@ -117,7 +118,7 @@ class _Weights:
             shades = quantised(small[column], 8)[0] if is_there else np.zeros(self.shape, dtype=np.uint8)
             self.thumbnails.append(shades.tobytes())
         gatherer = StatisticsGatherer(source.queries, source.keys)
-        gatherer.add(0, weights)
+        gatherer.add(0, torch.from_numpy(np.asarray(weights, dtype=np.float32)))
         found = [_in_words(each, source) for each in gatherer.result()]
         self.statistics.append(found + [{}] * (len(source.heads) - len(found)))
 
