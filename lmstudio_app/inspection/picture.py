@@ -201,10 +201,10 @@ def _bar_marks(scaled: Scaled) -> list[tuple[float, str]]:
 
 def _scale_caption(scaled: Scaled) -> str:
     return {
-        "head": "Colours: the weight, up to this head's largest.",
+        "head": "Colours: the weight, up to the largest of this map.",
         "shared": "Colours: the weight, from 0 to 1.",
         "row": "Colours: the weight as a share of the largest in its row.",
         "column": "Colours: the weight as a share of the largest in its column.",
-        "log": "Colours: the weight in powers of ten, up to this head's largest.",
+        "log": "Colours: the weight in powers of ten, up to the largest of this map.",
         "difference": "Colours: the weight minus the mean of the layer's heads.",
     }[scaled.scale]

@@ -417,7 +417,7 @@ def report(results: dict[str, float], lengths: list[int]) -> bool:
         print(f"{name:44}{value:12.3f}{verdict}")
     for tokens in lengths:
         theirs = results.get(f"BertViz, {tokens} tokens, s")
-        if theirs is None:
+        if theirs is None or f"Enter to pixels, {tokens} tokens, s" not in results:
             continue
         time_ratio = theirs / results[f"Enter to pixels, {tokens} tokens, s"]
         size_ratio = results[f"BertViz, HTML, {tokens} tokens, MB"] / results[f"page of {tokens} tokens, MB"]
