@@ -52,7 +52,8 @@ class Attribution:
     """``scores`` has float32 ``[tokens]`` for each method, 0 for the tokens from ``seen`` on, which came later.
 
     By integrated gradients they sum to ``value - baseline`` but for ``error``; ``value`` is the answer's, in ``unit``
-    (``log-odds``, ``log-probability`` or ``cosine``), ``baseline`` the same with every word hidden. ``explained`` is
+    (``log-odds``, ``log-probability`` or ``cosine``), ``baseline`` the same with every word hidden (of a decoder: but
+    the first token). ``explained`` is
     the token whose word is the answer, where it is one of the input; ``choosable`` tells which others could be.
     """
 
@@ -108,6 +109,7 @@ def attribute(loaded: LoadedModel, request: AttributionRequest, ctx: JobContext)
             output = choose_output(loaded, inputs, given, request.position, request.answer, ctx)
         seen = output.inputs
         count = len(inputs.tokens)
+        hidden = seen.is_hidden(output.seen, keep_first=loaded.head == "causal-lm")
         function = EmbeddedModel(loaded.model, seen.tensors, output.value, seen.options)
         scores: dict[str, npt.NDArray[np.float32]] = {}
         baseline = error = steps = None
@@ -119,7 +121,7 @@ def attribute(loaded: LoadedModel, request: AttributionRequest, ctx: JobContext)
                     found = integrated_gradients(
                         function,
                         function.embedded,
-                        function.baseline(seen.is_hidden(output.seen), loaded.tokenizer.mask_token_id),
+                        function.baseline(hidden, loaded.tokenizer.mask_token_id),
                         ctx,
                         value=value,
                         least=0.001 if output.unit == COSINE else 0.01,

@@ -42,6 +42,13 @@ class EmbeddedModel:
         self._pending: list[torch.Tensor] = []  # what the next calls of the embedding layers answer
         self.embedded = self._embed(self._ids)
 
+    @property
+    def depth(self) -> int:
+        """How many layers follow each other."""
+        import torch
+
+        return max((len(part) for part in self._model.modules() if isinstance(part, torch.nn.ModuleList)), default=1)
+
     def _embed(self, ids: Sequence[torch.Tensor]) -> torch.Tensor:
         """float32 ``[1, tokens, size]``."""
         import torch

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lmstudio_app.inspection.attribution_function import EmbeddedModel
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 STEPS = (12, 24, 48, 96, 192)  # points on the line; more are taken while the sum is off
 TOLERANCE = 0.02  # of the difference that the attributions have to sum to
-_BUDGET = 0.08  # seconds that the points which go through the model together may take
-_BACKWARD = 3  # times as long as a forward pass: a forward pass and the gradients
+_BUDGET = 0.06  # seconds that a layer may take for all points that go through the model together
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Integrated:
 
 
 def integrated_gradients(
-    function: Callable[[torch.Tensor], torch.Tensor],
+    function: EmbeddedModel,
     embedded: torch.Tensor,
     baseline: torch.Tensor,
     ctx: JobContext,
@@ -58,7 +58,8 @@ def integrated_gradients(
         start = float(function(baseline)[0])
         taken = time.perf_counter() - begun
     wanted = value - start
-    together = max(1, int(_BUDGET / max(1e-9, _BACKWARD * taken)))
+    # a job is asked between layers whether to go on; points that go together take less than one after the other
+    together = max(1, int(_BUDGET * function.depth / max(1e-9, taken)))
     method = IntegratedGradients(_Checked(function, ctx))
     scores = _sums(torch.zeros_like(embedded))
     for steps in STEPS:

@@ -54,10 +54,16 @@ class ModelInput:
     def has_target(self) -> bool:
         return self.source < len(self.ids)
 
-    def is_hidden(self, seen: int) -> list[bool]:
-        """Of the first ``seen`` tokens: which carry text, and are hidden in the baseline."""
+    def is_hidden(self, seen: int, *, keep_first: bool = False) -> list[bool]:
+        """Of the first ``seen`` tokens: which carry text, and are hidden in the baseline.
+
+        ``keep_first`` is for decoders. Their heads rest on the first token, whatever it is (Xiao et al. 2023,
+        "Efficient Streaming Language Models with Attention Sinks"); without it they say something meaningless, and the
+        integral over the way there does not settle.
+        """
         flags = zip(self.tokens.special[:seen], self.ids[:seen], strict=True)
-        return [not special and number not in self.special_ids for special, number in flags]
+        hidden = [not special and number not in self.special_ids for special, number in flags]
+        return [False, *hidden[1:]] if keep_first else hidden
 
     def cut(self, seen: int) -> ModelInput:
         """Without the tokens that come later, in a text that is read from left to right."""
