@@ -11,10 +11,12 @@ from collections.abc import Sequence
 from lmstudio_app import __version__
 from lmstudio_app.cli import (
     attention,
+    attribute,
     chat,
     datasets,
     doctor,
     kb,
+    lens,
     models,
     predict,
     runs,
@@ -39,7 +41,22 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lmstudio-app {__version__}")
     parser.add_argument("--debug", action="store_true", help="after an error, print the details that a report needs")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for module in (train, sweep, runs, script, predict, chat, attention, kb, models, tokenizer, datasets, doctor):
+    for module in (
+        train,
+        sweep,
+        runs,
+        script,
+        predict,
+        chat,
+        attention,
+        attribute,
+        lens,
+        kb,
+        models,
+        tokenizer,
+        datasets,
+        doctor,
+    ):
         module.add_parser(commands)
     return parser
 
