@@ -116,7 +116,8 @@ def attribute(loaded: LoadedModel, request: AttributionRequest, ctx: JobContext)
         with function.open():
             with torch.no_grad():
                 value = float(function(function.embedded)[0])
-            for method in ctx.track(request.methods, len(request.methods), "methods"):
+            for method in request.methods:
+                ctx.check()
                 if method == INTEGRATED:
                     found = integrated_gradients(
                         function,

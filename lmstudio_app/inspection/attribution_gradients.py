@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.inspection.attribution_function import EmbeddedModel
-from lmstudio_app.jobs import JobContext
+from lmstudio_app.jobs import JobContext, Meter
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,9 +60,11 @@ def integrated_gradients(
     wanted = value - start
     # a job is asked between layers whether to go on; points that go together take less than one after the other
     together = max(1, int(_BUDGET * function.depth / max(1e-9, taken)))
-    method = IntegratedGradients(_Checked(function, ctx))
+    checked = _Checked(function, ctx)
+    method = IntegratedGradients(checked)
     scores = _sums(torch.zeros_like(embedded))
     for steps in STEPS:
+        checked.expect(steps)
         found = method.attribute(embedded, baseline, n_steps=steps, internal_batch_size=min(together, steps))
         scores = _sums(found)
         if abs(scores.sum() - wanted) <= max(least, TOLERANCE * abs(wanted)):
@@ -81,13 +83,21 @@ def gradient_times_input(
 
 
 class _Checked:
-    """A function that asks first whether to go on."""
+    """A function that asks first whether to go on, and tells how far it is."""
 
     def __init__(self, function: Callable[[torch.Tensor], torch.Tensor], ctx: JobContext) -> None:
         self._function, self._ctx = function, ctx
+        self._meter: Meter | None = None
+        self._done = 0
+
+    def expect(self, points: int) -> None:
+        self._meter, self._done = self._ctx.meter(points, "points"), 0
 
     def __call__(self, points: torch.Tensor) -> torch.Tensor:
         self._ctx.check()
+        if self._meter is not None:
+            self._meter.update(self._done)
+            self._done += len(points)
         return self._function(points)
 
 

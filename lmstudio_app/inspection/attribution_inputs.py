@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
+from lmstudio_app.inspection.attention import AttentionRequest
 from lmstudio_app.inspection.tokens import Tokens, encode_text, position_limit
 from lmstudio_app.jobs import JobContext
 from lmstudio_app.tasks.chat_templates import TemplateRefused, ensure_chat_template, prepare_messages, render
@@ -32,6 +33,12 @@ class InputText:
     pair: str | None = None
     target: str | None = None
     messages: tuple[Mapping[str, str], ...] = ()
+
+
+def input_of(request: AttentionRequest) -> InputText:
+    """What a request for attention gives to the model."""
+    target, messages = getattr(request, "target", None), getattr(request, "messages", ())
+    return InputText(request.text, request.pair, target, tuple(messages))
 
 
 @dataclass(frozen=True, eq=False)

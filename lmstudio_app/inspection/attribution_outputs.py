@@ -74,7 +74,7 @@ def choose_output(
             return _similarity(loaded, inputs, given, ctx)
     raise UserError(
         "{model} gives no answer that could be explained (its head: {head}).",
-        "Choose a model with a head, such as one that classifies or writes.",
+        "Choose a model that classifies, fills gaps or writes.",
         model=loaded.reference,
         head=loaded.head,
     )
@@ -303,8 +303,8 @@ def _similarity(loaded: LoadedModel, inputs: ModelInput, given: InputText, ctx: 
 
     if not given.pair:
         raise UserError(
-            "{model} has no head: it makes vectors of texts, and a vector alone is no answer.",
-            "Give a second text to explain how similar the two are, or choose a model with a head.",
+            "{model} makes vectors of texts, and a vector alone is no answer that could be explained.",
+            "Give a second text to explain how similar the two are, or choose a model that classifies or writes.",
             model=loaded.reference,
         )
     embedder = Embedder(loaded)

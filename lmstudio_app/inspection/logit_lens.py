@@ -107,7 +107,7 @@ def read_lens(loaded: LoadedModel, request: LensRequest, ctx: JobContext) -> Len
 
     if loaded.head not in _KINDS:
         raise UserError(
-            "{model} has no head that turns what it thinks into words or labels (its head: {head}).",
+            "{model} turns its states into no words or labels, so there is nothing to see between its layers ({head}).",
             "Choose a model that writes, fills gaps or classifies.",
             model=loaded.reference,
             head=loaded.head,

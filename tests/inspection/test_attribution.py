@@ -140,7 +140,7 @@ def test_two_texts_of_an_encoder_without_a_head(make_headed: Callable[..., Loade
     assert found.value == pytest.approx(float(one @ other), abs=1e-5)
     assert found.scores[INTEGRATED].sum() == pytest.approx(found.value - found.baseline, abs=0.02)
     assert len(found.tokens) == 8
-    with pytest.raises(UserError, match="no head") as error:
+    with pytest.raises(UserError, match="vector alone") as error:
         explain(loaded)
     assert "second text" in str(error.value.remedy)
 

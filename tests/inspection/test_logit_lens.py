@@ -160,10 +160,10 @@ def test_the_model_is_left_as_it_was(make_headed: Callable[..., LoadedModel]) ->
 
 
 def test_models_without_a_head_are_told(make_headed: Callable[..., LoadedModel]) -> None:
-    with pytest.raises(UserError, match="no head") as error:
+    with pytest.raises(UserError, match="no words or labels") as error:
         lens(make_headed("bert", "Model"))
     assert "writes" in str(error.value.remedy)
-    with pytest.raises(UserError, match="no head"):
+    with pytest.raises(UserError, match="no words or labels"):
         lens(make_headed("bert", "ForQuestionAnswering"))
 
 
