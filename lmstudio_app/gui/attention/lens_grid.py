@@ -125,12 +125,15 @@ class LensModel(QAbstractTableModel):
         assert self.lens is not None
         if self.labels:
             return self.row_title(row)
-        token = self.lens.tokens.labels[column]
+        if row == 0:
+            layer = self.row_title(row)
+        else:
+            layer = self.tr("After layer {layer} of {layers}").format(layer=row, layers=self.lens.layers)
         text = {
-            "next": self.tr("{layer}, next to “{token}”"),
-            "word": self.tr("{layer}, in the place of “{token}”"),
-        }.get(self.lens.kind, self.tr("{layer}, for “{token}”"))
-        return text.format(layer=self.row_title(row), token=token)
+            "next": self.tr("{layer}: what follows “{token}”"),
+            "word": self.tr("{layer}: the word at “{token}”"),
+        }.get(self.lens.kind, self.tr("{layer}: the label of “{token}”"))
+        return text.format(layer=layer, token=self.lens.tokens.labels[column])
 
     def headerData(self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         if self.lens is None:

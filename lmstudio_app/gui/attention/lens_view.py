@@ -170,11 +170,11 @@ class LensView(QWidget):
         self.grid.choose(lens.layers, self._first_column(lens))
 
     def _first_column(self, lens: Lens) -> int:
-        """Where the answer is that a person looks for: after the whole text, in the first gap, the winning label."""
+        """Where the answer is that a person looks for: after the whole text, the first gap, the winning label."""
         if lens.kind == "label":
             return self.grid.lens_model.labels.index(int(lens.answers[0]))
-        if lens.kind == "next":
-            return len(lens.tokens) - 1
+        if lens.kind == "next":  # a written target ends with a token that ends it
+            return 0 if 1 in lens.tokens.segments else len(lens.tokens) - 1
         masks = [index for index, label in enumerate(lens.tokens.labels) if label in ("[MASK]", "<mask>")]
         words = [index for index, special in enumerate(lens.tokens.special) if not special]
         return (masks or words or [0])[0]

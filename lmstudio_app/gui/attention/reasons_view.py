@@ -56,6 +56,7 @@ class ReasonsView(QWidget):
         self._position: int | None = None
         self._answer: str | None = None
         self._is_stale = True
+        self._is_new = True  # nothing has come of the newest question
         self._line: QLineEdit | None = None
         self._runner = JobRunner(self, "reasons")
         self.asker = Asker(self._runner, self)
@@ -170,9 +171,10 @@ class ReasonsView(QWidget):
         self._refused.clear()
         self._todo = list(_ORDER)
         self._is_stale = False
-        self._go_on(is_new=True)
+        self._is_new = True
+        self._go_on()
 
-    def _go_on(self, *, is_new: bool = False) -> None:
+    def _go_on(self) -> None:
         reading = self._studio.reading
         if reading is None or not self._todo:
             self._set_busy(False)
@@ -181,13 +183,13 @@ class ReasonsView(QWidget):
         request = AttributionRequest(input_of(reading.request), (method,), self._position, self._answer)
         title = next(title for name, title, _ in self._methods if name == method)
         self.progress.setText(self.tr("{method}…").format(method=title))
-        if is_new and self._found is None:
+        if self._found is None:
             self._show_state(self.tr("Asking the model…"))
         self._set_busy(True)
         self.asker.ask(partial(attribute, reading.loaded), request, title=title)
 
     def _on_found(self, found: Attribution) -> None:
-        is_first = len(self._todo) == len(_ORDER)
+        is_first, self._is_new = self._is_new, False
         before = self._found
         if not is_first and before is not None:
             kept = {**before.scores, **found.scores}
@@ -205,11 +207,12 @@ class ReasonsView(QWidget):
     def _on_failed(self, error: UserError) -> None:
         message, remedy = error_texts(error)
         text = f"{message} {remedy}".strip()
-        if len(self._todo) == len(_ORDER):  # the answer itself cannot be explained
+        if self._is_new:  # the answer itself cannot be explained
             self._todo = []
             self._set_busy(False)
             if self._found is not None and (self._answer is not None or self._position is not None):
                 self.progress.setText(text)  # what was explained before is still true
+                self._position, self._answer = self._found.explained, self._found.answer
                 self._show_answers(self._found)
                 return
             self._found = None
