@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.inspection.attribution_function import EmbeddedModel
 from lmstudio_app.jobs import JobContext, Meter
+from lmstudio_app.libraries import load_modules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +51,8 @@ def integrated_gradients(
     does: within :data:`TOLERANCE` of it, or within ``least``. ``value`` is F(x) where it is known already.
     """
     import torch
+
+    _load_captum(ctx)
     from captum.attr import IntegratedGradients
 
     with torch.no_grad():
@@ -76,10 +80,17 @@ def gradient_times_input(
     function: Callable[[torch.Tensor], torch.Tensor], embedded: torch.Tensor, ctx: JobContext
 ) -> Scores:
     """The gradient at the text times the embeddings, float64 ``[tokens]`` (Shrikumar et al. 2016, section 3)."""
+    _load_captum(ctx)
     from captum.attr import InputXGradient
 
     method = InputXGradient(_Checked(function, ctx))
     return _sums(method.attribute(embedded.detach().clone().requires_grad_()))
+
+
+def _load_captum(ctx: JobContext) -> None:
+    """It brings matplotlib; imported like anything else, both would freeze a window for 100 ms."""
+    if "captum.attr" not in sys.modules:
+        load_modules(("matplotlib.pyplot", "captum.attr"), ctx)
 
 
 class _Checked:
