@@ -14,6 +14,7 @@ import inspect
 import threading
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lmstudio_app.errors import UserError
@@ -36,6 +37,24 @@ class Receiver(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class AttentionCall:
+    """What one layer hands to its attention function, after any rotary embedding.
+
+    ``query`` is ``[1, heads, query, size]``, ``key`` and ``value`` are ``[1, key_value_heads, key, size]``. ``mask`` is
+    what is added to the scores, ``[1, 1, query, key]`` or None; ``options`` are the function's other arguments
+    (``scaling``, ``position_bias``, ``softcap``, ``sliding_window`` …).
+    """
+
+    layer: int
+    module: torch.nn.Module
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    options: Mapping[str, Any]
+
+
 class Complete(Exception):
     """Ends the forward pass: every layer that was asked for has been received."""
 
@@ -51,11 +70,19 @@ class _Capture:
     share one module between layers (ALBERT) have no such index.
     """
 
-    def __init__(self, layers: Container[int], last: int, receive: Receiver, check: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        layers: Container[int],
+        last: int,
+        receive: Receiver,
+        check: Callable[[], None],
+        tell: Callable[[AttentionCall], None] | None,
+    ) -> None:
         self._layers = layers
         self._last = last
         self._receive = receive
         self._check = check
+        self._tell = tell
         self._next = 0
 
     def attend(
@@ -72,6 +99,8 @@ class _Capture:
         layer, self._next = self._next, self._next + 1
         if layer not in self._layers:
             return _attend_fused(module, query, key, value, attention_mask, options)
+        if self._tell is not None:
+            self._tell(AttentionCall(layer, module, query, key, value, attention_mask, options))
         output = self._attend_and_tell(layer, module, query, key, value, attention_mask, options)
         if layer == self._last:
             raise Complete
@@ -202,19 +231,21 @@ def capture(
     last: int,
     receive: Receiver,
     check: Callable[[], None],
+    tell: Callable[[AttentionCall], None] | None = None,
 ) -> None:
     """Run ``model(**inputs)`` and hand the weights of ``layers`` to ``receive``; stop after layer ``last``.
 
     ``model`` is a transformers model without its head, ``inputs`` one text (batch of 1) on the model's
-    device. ``check`` is called before every layer and every chunk, and whatever it raises unwinds. The model
-    is left as it was. Raises :class:`UserError` for a model that has no way to show its weights.
+    device. ``check`` is called before every layer and every chunk, and whatever it raises unwinds. ``tell`` hears
+    what each of these layers is about to work on; a model that is older than the attention interface does not say.
+    The model is left as it was. Raises :class:`UserError` for a model that has no way to show its weights.
     """
     import torch
 
     _register()
     with _switching, torch.no_grad():
         if model._can_set_attn_implementation():
-            token = _active.set(_Capture(layers, last, receive, check))
+            token = _active.set(_Capture(layers, last, receive, check, tell))
             try:
                 with _switched(model, IMPLEMENTATION):
                     model(**inputs)
