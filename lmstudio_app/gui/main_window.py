@@ -183,6 +183,7 @@ class MainWindow(QMainWindow):
         elif name == "train":
             tab.try_requested.connect(self._on_try_trained)
             tab.inspect_requested.connect(self._on_inspect_trained)
+            tab.attention_requested.connect(lambda folder: self.show_tab("attention").show_run(folder))
             tab.run_finished.connect(self._update_steps)
             tab.summary_changed.connect(self._update_steps)
             self._runs_wiring.connect_train(tab)

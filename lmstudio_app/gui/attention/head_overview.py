@@ -10,24 +10,23 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.attention_explained import AttentionExplained
 from lmstudio_app.gui.attention.looks_table import LooksTable
+from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.attention.thumbnail_grid import ThumbnailGrid
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.scaled_label import Heading
-from lmstudio_app.inspection.attention import AttentionMaps
 from lmstudio_app.inspection.colormaps import colormap
-from lmstudio_app.inspection.overview import Overview, thumbnail_shades
+from lmstudio_app.inspection.overview import thumbnail_shades
 
 
 class HeadOverview(QFrame):
-    head_chosen = Signal(int, int)  # layer, head, by mouse or keyboard
-    cell_chosen = Signal(int, int)  # query, key, in the list of the chosen head
+    """Follows the studio's reading, and chooses its head and cell."""
+
     activated = Signal()  # Enter or a double click on a thumbnail
 
-    def __init__(self, colormap_name: str, *, shared_scale: bool, parent: QWidget | None = None) -> None:
+    def __init__(self, studio: AttentionStudio, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("card", True)
-        self._look = (colormap_name, shared_scale)
-        self._result: tuple[AttentionMaps, Overview] | None = None
+        self._studio = studio
         title = Heading(self.tr("All layers and heads"), self, scale=1.0)
         caption = ElidedLabel(self)
         caption.setText(self.tr("layers down, heads across; choose one"))
@@ -43,7 +42,7 @@ class HeadOverview(QFrame):
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
         self.summary.setAccessibleName(self.tr("The chosen head in words"))
         self.looks = LooksTable()
-        self.looks.cell_chosen.connect(self.cell_chosen)
+        self.looks.cell_chosen.connect(lambda query, key: studio.choose_cell((query, key)))
         self.explained = AttentionExplained()
         inside = QWidget()
         column = QVBoxLayout(inside)
@@ -66,77 +65,75 @@ class HeadOverview(QFrame):
         layout.setSpacing(theme.em(self, 0.4))
         layout.addLayout(header)
         layout.addWidget(self._scroll, 1)
+        studio.reading_changed.connect(self._on_reading_changed)
+        studio.head_changed.connect(self._show_head)
+        studio.look_changed.connect(self._paint)
+        studio.weights_arrived.connect(self._show_looks)
 
-    def show_result(self, maps: AttentionMaps, overview: Overview, layer: int, head: int) -> None:
-        """New thumbnails; the given head, or the nearest there is, is chosen."""
-        self._result = (maps, overview)
+    # --- what the studio says
+
+    def _on_reading_changed(self) -> None:
         self._paint()
-        self.set_current(layer, head)
+        if self._studio.reading is not None:
+            self._show_head(self._studio.layer, self._studio.head)
 
-    def set_look(self, colormap_name: str, *, shared_scale: bool) -> None:
-        self._look = (colormap_name, shared_scale)
-        self._paint()
-
-    @property
-    def current(self) -> tuple[int, int]:
-        """Layer and head; only once there are thumbnails."""
-        assert self._result is not None
-        row, head = self.grid.current
-        return self._result[0].layers[row], head
-
-    def set_current(self, layer: int, head: int) -> None:
-        """Choose a head without :attr:`head_chosen`."""
-        assert self._result is not None
-        layers = self._result[0].layers
+    def _show_head(self, layer: int, head: int) -> None:
+        reading = self._studio.reading
+        assert reading is not None
+        row = reading.layers.index(layer)
         self.grid.blockSignals(True)
-        self.grid.set_current(layers.index(layer) if layer in layers else 0, head)
+        self.grid.set_current(row, head)
         self.grid.blockSignals(False)
-        self._show_head(*self.grid.current)
-
-    def _show_head(self, row: int, head: int) -> None:
-        assert self._result is not None
-        maps, _ = self._result
         self.summary.setText(self._describe(row, head))
-        self.looks.set_weights(maps.head(maps.layers[row], head), maps.queries.labels, maps.keys.labels)
+        self._show_looks()
+
+    def _show_looks(self) -> None:
+        """The list of the chosen head; empty while its layer is being read."""
+        reading = self._studio.reading
+        weights = self._studio.weights()
+        if reading is None or weights is None:
+            self.looks.clear()
+        else:
+            self.looks.set_weights(weights, reading.queries.labels, reading.keys.labels)
 
     def _paint(self) -> None:
-        if self._result is None:
+        reading = self._studio.reading
+        if reading is None:
             return
-        maps, overview = self._result
-        name, shared = self._look
-        lut = colormap(name, dark=theme.is_dark(self.palette()))
-        shades = thumbnail_shades(overview.thumbnails, shared=shared)
+        look = self._studio.look
+        lut = colormap(look.colormap, dark=theme.is_dark(self.palette()))
+        shades = thumbnail_shades(reading.overview.thumbnails, shared=look.scale == "shared")
         colours = lut[(shades * 255).round().clip(0, 255).astype("uint8")]
-        rows = [self.tr("Layer {number}").format(number=layer) for layer in maps.layers]
-        self.grid.set_thumbnails(colours, rows, [str(head) for head in range(maps.heads)], self._describe)
+        rows = [self.tr("Layer {number}").format(number=layer) for layer in reading.layers]
+        self.grid.set_thumbnails(colours, rows, [str(head) for head in range(reading.heads)], self._describe)
 
     def _describe(self, row: int, column: int) -> str:
         """A head in words: its name, its strongest look at a word, and how much goes to special tokens."""
-        if self._result is None:
+        reading = self._studio.reading
+        if reading is None:
             return ""
-        maps, overview = self._result
-        lines = [self.tr("Layer {layer}, head {head}").format(layer=maps.layers[row], head=column)]
-        if column < len(overview.summaries[row]):
-            summary = overview.summaries[row][column]
+        lines = [self.tr("Layer {layer}, head {head}").format(layer=reading.layers[row], head=column)]
+        if column < len(reading.overview.summaries[row]):
+            summary = reading.overview.summaries[row][column]
             lines.append(
                 self.tr("Strongest: “{query}” looks at “{key}” ({weight})").format(
-                    query=maps.queries.labels[summary.query],
-                    key=maps.keys.labels[summary.key],
+                    query=reading.queries.labels[summary.query],
+                    key=reading.keys.labels[summary.key],
                     weight=f"{summary.strongest:.2f}",
                 )
             )
-            if any(maps.keys.special):
+            if any(reading.keys.special):
                 share = round(100 * summary.special_share)
                 lines.append(self.tr("{share} % goes to special tokens").format(share=share))
         return "\n".join(lines)
 
     def _on_thumbnail_chosen(self, row: int, head: int) -> None:
-        assert self._result is not None
-        self._show_head(row, head)
+        reading = self._studio.reading
+        assert reading is not None
         centre = self.grid.mapTo(self._scroll.widget(), self.grid.cell_rect(row, head).center())
         margin = theme.em(self, 4)
         self._scroll.ensureVisible(centre.x(), centre.y(), margin, margin)
-        self.head_chosen.emit(self._result[0].layers[row], head)
+        self._studio.choose_head(reading.layers[row], head)
 
     def changeEvent(self, event: Any) -> None:
         super().changeEvent(event)

@@ -33,6 +33,11 @@ class _Looks(QAbstractTableModel):
             (self.tr("Weight"), self.tr("The share of its looking that goes there; all shares of a token make 1")),
         )
 
+    def clear(self) -> None:
+        self.beginResetModel()
+        self.keys = ()
+        self.endResetModel()
+
     def set_weights(self, weights: npt.NDArray[np.float32], queries: Sequence[str], keys: Sequence[str]) -> None:
         self.beginResetModel()
         strongest = weights.argmax(axis=1)
@@ -102,6 +107,9 @@ class LooksTable(QTableView):
     def set_weights(self, weights: npt.NDArray[np.float32], queries: Sequence[str], keys: Sequence[str]) -> None:
         """Float32 ``[query, key]`` of one head, and the labels of its tokens."""
         self.looks.set_weights(weights, queries, keys)
+
+    def clear(self) -> None:
+        self.looks.clear()
 
     def sizeHint(self) -> QSize:
         """It takes the room that is left; what it would like must not make the page around it scroll."""

@@ -12,9 +12,10 @@ import pytest
 from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
 from PySide6.QtGui import QGuiApplication, QHelpEvent, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QToolTip
+from PySide6.QtWidgets import QDialogButtonBox, QToolTip
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.attention.views import VIEWS
 from lmstudio_app.gui.dialogs import ErrorDialog
 from lmstudio_app.gui.tabs.attention import AttentionTab
 from lmstudio_app.inspection.attention import AttentionRequest, read_attention
@@ -23,11 +24,6 @@ from lmstudio_app.models.loading import LoadRequest, load_model
 from lmstudio_app.settings import Settings
 
 TEXT = "the film was not very good"
-
-
-@pytest.fixture(scope="module")
-def encoder(tiny_encoder: Path) -> Any:
-    return load_model(LoadRequest(str(tiny_encoder), precision="float32"), JobContext())
 
 
 @pytest.fixture
@@ -43,7 +39,7 @@ def make_tab(qtbot: Any, services: Any) -> Iterator[Callable[..., AttentionTab]]
             tab.set_model(loaded)
         if shown:
             tab.show()
-            qtbot.waitUntil(lambda: tab.head_view is not None, timeout=20_000)
+            qtbot.waitUntil(lambda: tab.inside.panel is not None, timeout=20_000)
         return tab
 
     yield make
@@ -57,47 +53,50 @@ def show(qtbot: Any, tab: AttentionTab, text: str = TEXT, pair: str | None = Non
 
 
 def settle(qtbot: Any, tab: AttentionTab) -> None:
-    qtbot.waitUntil(lambda: tab._handle is None and tab.maps is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: not tab.inside.is_reading and tab.studio.reading is not None, timeout=20_000)
 
 
 def hover(tab: AttentionTab, query: int, key: int) -> None:
-    heatmap = tab.head_view.heatmap
+    heatmap = tab.inside.panel.view("map").heatmap
     scene = heatmap._box.mapViewToScene(QPointF(key + 0.5, query + 0.5))
     QTest.mouseMove(heatmap.view.viewport(), heatmap.view.mapFromScene(scene))
 
 
 def test_without_a_model_it_says_what_to_do(qtbot: Any, make_tab: Callable[..., AttentionTab]) -> None:
     tab = make_tab()
-    assert "Load a model" in tab.empty.title.text()
-    assert tab.empty.isVisible()
+    assert "Load a model" in tab.inside.empty.title.text()
+    assert tab.inside.empty.isVisible()
     with qtbot.waitSignal(tab.step_requested) as asked:
-        tab.empty.buttons[0].click()
+        tab.inside.empty.buttons[0].click()
     assert asked.args == ["model"]
     tab.show_text(TEXT)  # kept until a model comes
-    assert tab.text.text() == TEXT
-    assert tab.maps is None
+    assert tab.inside.input.text.text() == TEXT
+    assert tab.studio.reading is None
 
 
 def test_enter_shows_the_models_own_weights(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
-    assert len(tab.empty.buttons) == 3
-    qtbot.keyClicks(tab.text, TEXT)
-    qtbot.keyClick(tab.text, Qt.Key.Key_Return)
+    assert len(tab.inside.empty.buttons) == 3
+    qtbot.keyClicks(tab.inside.input.text, TEXT)
+    qtbot.keyClick(tab.inside.input.text, Qt.Key.Key_Return)
     settle(qtbot, tab)
     expected = read_attention(encoder, AttentionRequest(TEXT), JobContext()).weights
-    np.testing.assert_allclose(tab.maps.weights, expected, atol=1e-6)
-    assert tab.splitter.isVisible()
+    np.testing.assert_allclose(tab.studio.reading.maps.weights, expected, atol=1e-6)
+    assert tab.inside.splitter.isVisible()
     hover(tab, 1, 4)
-    assert tab.head_view.readout.text() == f"“the” (1) looks at “not” (4) with weight {expected[0, 0, 1, 4]:.4f}"
+    assert (
+        tab.inside.panel.view("map").readout.text()
+        == f"“the” (1) looks at “not” (4) with weight {expected[0, 0, 1, 4]:.4f}"
+    )
     hover(tab, 6, 0)
-    assert f"{expected[0, 0, 6, 0]:.4f}" in tab.head_view.readout.text()
+    assert f"{expected[0, 0, 6, 0]:.4f}" in tab.inside.panel.view("map").readout.text()
 
 
 def test_an_example_is_one_click_away(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
-    tab.empty.buttons[0].click()
+    tab.inside.empty.buttons[0].click()
     settle(qtbot, tab)
-    assert tab.maps.queries.labels[0] == "[CLS]"
+    assert tab.studio.reading.maps.queries.labels[0] == "[CLS]"
 
 
 def test_heads_are_chosen_by_mouse_and_keyboard(
@@ -105,11 +104,13 @@ def test_heads_are_chosen_by_mouse_and_keyboard(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    weights = tab.maps.weights
-    view = tab.head_view
-    qtbot.mouseClick(tab.grid, Qt.MouseButton.LeftButton, pos=tab.grid.cell_rect(1, 2).center())
-    assert (view.layer.value(), view.head.value()) == (1, 2)
-    np.testing.assert_array_equal(view.heatmap._weights, weights[1, 2])
+    weights = tab.studio.reading.maps.weights
+    panel = tab.inside.panel
+    qtbot.mouseClick(
+        tab.inside.overview.grid, Qt.MouseButton.LeftButton, pos=tab.inside.overview.grid.cell_rect(1, 2).center()
+    )
+    assert (panel.layer.value(), panel.head.value()) == (1, 2)
+    np.testing.assert_array_equal(tab.studio.weights(), weights[1, 2])
     for key, expected in (
         (Qt.Key.Key_Right, (1, 3)),
         (Qt.Key.Key_Right, (1, 3)),
@@ -119,14 +120,14 @@ def test_heads_are_chosen_by_mouse_and_keyboard(
         (Qt.Key.Key_End, (1, 3)),
         (Qt.Key.Key_Left, (1, 2)),
     ):
-        qtbot.keyClick(tab.grid, key)
-        assert tab.grid.current == (view.layer.value(), view.head.value()) == expected
-    view.layer.setFocus()
-    qtbot.keyClick(view.layer, Qt.Key.Key_Down)
-    assert tab.grid.current == (0, 2)
-    np.testing.assert_array_equal(view.heatmap._weights, weights[0, 2])
-    assert "Layer 0, head 2" in tab.overview.summary.text()
-    assert "Layer 0, head 2" in tab.grid.accessibleDescription()
+        qtbot.keyClick(tab.inside.overview.grid, key)
+        assert tab.inside.overview.grid.current == (panel.layer.value(), panel.head.value()) == expected
+    panel.layer.setFocus()
+    qtbot.keyClick(panel.layer, Qt.Key.Key_Down)
+    assert tab.inside.overview.grid.current == (0, 2)
+    np.testing.assert_array_equal(tab.studio.weights(), weights[0, 2])
+    assert "Layer 0, head 2" in tab.inside.overview.summary.text()
+    assert "Layer 0, head 2" in tab.inside.overview.grid.accessibleDescription()
 
 
 def test_the_list_tells_what_each_token_looks_at_and_marks_it(
@@ -134,14 +135,18 @@ def test_the_list_tells_what_each_token_looks_at_and_marks_it(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    looks, heatmap = tab.overview.looks, tab.head_view.heatmap
-    tab.grid.set_current(1, 2)
-    weights = tab.maps.head(1, 2)
+    looks, heatmap = tab.inside.overview.looks, tab.inside.panel.view("map").heatmap
+    tab.inside.overview.grid.set_current(1, 2)
+    weights = tab.studio.reading.maps.head(1, 2)
     assert list(looks.looks.keys) == weights.argmax(1).tolist()
     row = 3
     cells = [looks.looks.index(row, column).data() for column in range(3)]
     key = int(weights[row].argmax())
-    assert cells == [tab.maps.queries.labels[row], tab.maps.keys.labels[key], f"{weights[row].max():.2f}"]
+    assert cells == [
+        tab.studio.reading.maps.queries.labels[row],
+        tab.studio.reading.maps.keys.labels[key],
+        f"{weights[row].max():.2f}",
+    ]
     spot = looks.visualRect(looks.looks.index(row, 0)).center()
     qtbot.mouseClick(looks.viewport(), Qt.MouseButton.LeftButton, pos=spot)
     assert heatmap.cell == (row, key)
@@ -154,7 +159,7 @@ def test_the_map_fills_its_room_with_cells_that_are_nearly_square(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    heatmap, count = tab.head_view.heatmap, len(tab.maps.tokens)
+    heatmap, count = tab.inside.panel.view("map").heatmap, len(tab.studio.reading.maps.tokens)
     for width, height in ((600, 700), (600, 2000), (2000, 500)):
         heatmap.resize(width, height)
         across, down = heatmap.view.width() / count, heatmap.view.height() / count
@@ -167,8 +172,10 @@ def test_the_map_fills_its_room_with_cells_that_are_nearly_square(
 def test_a_thumbnail_tells_about_its_head(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    spot = tab.grid.cell_rect(1, 3).center()
-    QGuiApplication.sendEvent(tab.grid, QHelpEvent(QEvent.Type.ToolTip, spot, tab.grid.mapToGlobal(spot)))
+    spot = tab.inside.overview.grid.cell_rect(1, 3).center()
+    QGuiApplication.sendEvent(
+        tab.inside.overview.grid, QHelpEvent(QEvent.Type.ToolTip, spot, tab.inside.overview.grid.mapToGlobal(spot))
+    )
     told = QToolTip.text()
     QToolTip.hideText()
     assert told.startswith("Layer 1, head 3\n")
@@ -181,14 +188,14 @@ def test_the_overview_paints_what_the_weights_are(
 ) -> None:
     """The strongest cell of every thumbnail has the last colour of the map."""
     tab = make_tab(encoder)
-    tab.head_view._set_look("viridis", False)
+    tab.studio.change_look(colormap="viridis")
     show(qtbot, tab)
-    image = tab.grid.grab().toImage()
+    image = tab.inside.overview.grid.grab().toImage()
     ratio = image.devicePixelRatio()
     for layer, head in ((0, 1), (1, 0), (1, 3)):
-        weights = tab.maps.weights[layer, head]
+        weights = tab.studio.reading.maps.weights[layer, head]
         query, key = np.unravel_index(int(weights.argmax()), weights.shape)
-        area = tab.grid.cell_rect(layer, head)
+        area = tab.inside.overview.grid.cell_rect(layer, head)
         spot = QPointF(
             area.left() + (key + 0.5) * area.width() / weights.shape[1],
             area.top() + (query + 0.5) * area.height() / weights.shape[0],
@@ -200,7 +207,7 @@ def test_the_overview_paints_what_the_weights_are(
 def test_the_map_zooms_pans_and_keeps_a_cell(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab, " ".join([TEXT] * 6))
-    heatmap, size = tab.head_view.heatmap, len(tab.maps.tokens)
+    heatmap, size = tab.inside.panel.view("map").heatmap, len(tab.studio.reading.maps.tokens)
     assert heatmap.visible_range() == ((0, size), (0, size))
     assert len(heatmap._rows.visible_indices()) > 10
     heatmap.setFocus()
@@ -216,10 +223,10 @@ def test_the_map_zooms_pans_and_keeps_a_cell(qtbot: Any, make_tab: Callable[...,
     (upper, lower), (left, right) = heatmap.visible_range()
     assert upper <= 1 <= lower - 1 + 1e-6
     assert left <= 3 <= right - 1 + 1e-6
-    assert "(1) looks at" in tab.head_view.readout.text()
+    assert "(1) looks at" in tab.inside.panel.view("map").readout.text()
     qtbot.keyClick(heatmap, Qt.Key.Key_Escape)
     assert heatmap.cell is None
-    tab.head_view.whole.click()
+    heatmap.show_all()
     assert heatmap.visible_range() == ((0, size), (0, size))
     spot = heatmap.view.viewport().rect().center()
     qtbot.mouseClick(heatmap.view.viewport(), Qt.MouseButton.LeftButton, pos=spot)
@@ -230,9 +237,9 @@ def test_the_map_zooms_pans_and_keeps_a_cell(qtbot: Any, make_tab: Callable[...,
 def test_labels_thin_out_and_none_touch(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab, " ".join([TEXT] * 19))
-    rows = tab.head_view.heatmap._rows
+    rows = tab.inside.panel.view("map").heatmap._rows
     shown = rows.visible_indices()
-    assert len(tab.maps.tokens) == 116
+    assert len(tab.studio.reading.maps.tokens) == 116
     assert shown == list(range(0, 116, shown[1]))
     assert 5 <= len(shown) < 116
     assert shown[1] * rows.pixels_per_token() >= rows.fontMetrics().height() * 0.85
@@ -266,44 +273,44 @@ def test_colours_and_scale_are_remembered(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    own_top = tab.head_view.heatmap._bar.top
-    assert own_top == pytest.approx(float(tab.maps.head(0, 0).max()))
-    actions = {action.text(): action for action in tab.head_view.view_button.menu().actions()}
+    own_top = tab.inside.panel.view("map").heatmap._bar.top
+    assert own_top == pytest.approx(float(tab.studio.reading.maps.head(0, 0).max()))
+    actions = {action.text(): action for action in tab.inside.panel.look_button.menu().actions()}
     actions["Cividis"].trigger()
-    actions["Scale: from 0 to 1 for every head"].trigger()
-    assert tab.head_view.heatmap._bar.top == 1.0
-    qtbot.keyClick(tab.grid, Qt.Key.Key_Down)
-    tab.pair_button.setChecked(True)
+    tab.studio.change_look(scale="shared")
+    assert tab.inside.panel.view("map").heatmap._bar.top == 1.0
+    qtbot.keyClick(tab.inside.overview.grid, Qt.Key.Key_Down)
+    tab.inside.input.pair_button.setChecked(True)
     kept = Settings(services.settings.path)
     assert kept.get("attention.colormap") == "cividis"
-    assert kept.get("attention.shared_scale") is True
+    assert kept.get("attention.scale") == "shared"
     again = make_tab(encoder)
-    assert (again.text.text(), again.pair_button.isChecked()) == (TEXT, True)
-    qtbot.keyClick(again.text, Qt.Key.Key_Return)
+    assert (again.inside.input.text.text(), again.inside.input.pair_button.isChecked()) == (TEXT, True)
+    qtbot.keyClick(again.inside.input.text, Qt.Key.Key_Return)
     settle(qtbot, again)
-    assert again.head_view.colormap_name == "cividis"
-    assert again.grid.current == (1, 0)
+    assert again.studio.look.colormap == "cividis"
+    assert again.inside.overview.grid.current == (1, 0)
     services.settings.set("attention.colormap", "a map of another version")
     services.settings.set("attention.layer", 99)
     services.settings.set("attention.splitter", ["wide", None])
     third = make_tab(encoder)
     show(qtbot, third)
-    assert third.head_view.colormap_name == "ink"
-    assert third.grid.current == (0, 0)
+    assert third.studio.look.colormap == "ink"
+    assert third.inside.overview.grid.current == (0, 0)
 
 
 def test_a_pair_and_a_long_text(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab, "good film", "bad food")
-    assert tab.pair.isVisible()
-    assert tab.maps.tokens == ("[CLS]", "good", "film", "[SEP]", "bad", "food", "[SEP]")
-    assert not tab._notice.isVisible()
+    assert tab.inside.input.pair.isVisible()
+    assert tab.studio.reading.maps.tokens == ("[CLS]", "good", "film", "[SEP]", "bad", "food", "[SEP]")
+    assert not tab.inside._notice.isVisible()
     show(qtbot, tab, "good " * 300)
-    assert len(tab.maps.tokens) == 128
-    assert "174 are left out" in tab._notice.text()
-    assert tab._notice.isVisible()
+    assert len(tab.studio.reading.maps.tokens) == 128
+    assert "174 are left out" in tab.inside._notice.text()
+    assert tab.inside._notice.isVisible()
     show(qtbot, tab)
-    assert not tab._notice.isVisible()
+    assert not tab.inside._notice.isVisible()
 
 
 def test_another_model_is_shown_the_same_text(
@@ -311,13 +318,13 @@ def test_another_model_is_shown_the_same_text(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    first = tab.maps
+    first = tab.studio.reading
     tab.set_model(load_model(LoadRequest(str(tiny_classifier), precision="float32"), JobContext()))
-    qtbot.waitUntil(lambda: tab.maps is not None and tab.maps is not first, timeout=20_000)
+    qtbot.waitUntil(lambda: tab.studio.reading is not None and tab.studio.reading is not first, timeout=20_000)
     settle(qtbot, tab)
     tab.set_model(None)
-    assert tab.maps is None
-    assert tab.empty.isVisible()
+    assert tab.studio.reading is None
+    assert tab.inside.empty.isVisible()
 
 
 def test_a_text_that_comes_before_the_page_is_shown(
@@ -326,10 +333,10 @@ def test_a_text_that_comes_before_the_page_is_shown(
     tab = make_tab(encoder, shown=False)
     tab.show_text(TEXT)
     settle(qtbot, tab)
-    assert tab.head_view is None
+    assert tab.inside.panel is None
     tab.show()
-    qtbot.waitUntil(lambda: tab.head_view is not None, timeout=20_000)
-    assert tab.head_view.heatmap._weights is not None
+    qtbot.waitUntil(lambda: tab.inside.panel is not None, timeout=20_000)
+    qtbot.waitUntil(lambda: tab.inside.panel.view("map").heatmap._weights is not None, timeout=20_000)
 
 
 def test_the_newest_text_wins(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
@@ -338,7 +345,7 @@ def test_the_newest_text_wins(qtbot: Any, make_tab: Callable[..., AttentionTab],
         tab.show_text(text)
     settle(qtbot, tab)
     qtbot.wait(50)
-    assert tab.maps.tokens == ("[CLS]", "nice", "film", "[SEP]")
+    assert tab.studio.reading.maps.tokens == ("[CLS]", "nice", "film", "[SEP]")
 
 
 def test_a_long_reading_can_be_cancelled(
@@ -348,15 +355,15 @@ def test_a_long_reading_can_be_cancelled(
 
     tab = make_tab(encoder)
     gate = threading.Event()
-    services.query_runner.start(lambda _, ctx: gate.wait(20), None)  # something else keeps the thread busy
+    services.inspection_runner.start(lambda _, ctx: gate.wait(20), None)  # something else keeps the thread busy
     tab.show_text(TEXT)
-    qtbot.waitUntil(lambda: tab.show_button.text() == "Cancel", timeout=5000)
-    tab.show_button.click()
-    assert tab.show_button.text() == "Show"
+    qtbot.waitUntil(lambda: tab.inside.input.show_button.text() == "Cancel", timeout=5000)
+    tab.inside.input.show_button.click()
+    assert tab.inside.input.show_button.text() == "Show"
     gate.set()
-    qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
-    assert tab.maps is None
-    assert tab.empty.isVisible()
+    qtbot.waitUntil(lambda: not services.inspection_runner.busy, timeout=20_000)
+    assert tab.studio.reading is None
+    assert tab.inside.empty.isVisible()
 
 
 def test_a_failure_is_a_dialog_and_the_page_lives_on(
@@ -378,73 +385,60 @@ def test_a_failure_is_a_dialog_and_the_page_lives_on(
     dialog.close()
     tab.set_model(encoder)
     show(qtbot, tab)
-    assert tab.maps is not None
+    assert tab.studio.reading is not None
 
 
-def test_save_and_copy_a_picture(
+def test_save_and_copy_what_is_shown(
     qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any, tmp_path: Path
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    tab.grid.set_current(1, 2)
-    for index, name in ((0, "attention-layer1-head2.png"), (1, "attention.png")):
-        tab.head_view.save.click()
-        dialog = tab.pictures.dialog
-        dialog.what.setCurrentIndex(index)
-        assert Path(dialog.path.text()).name == name
-        dialog.path.setText(str(tmp_path / f"picture{index}"))
-        dialog.width_edit.setValue(800)
-        dialog.dark.setChecked(index == 1)
-        dialog._on_save()
-        qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
-        image = QImage(str(tmp_path / f"picture{index}.png"))
-        assert image.width() == 800
-        assert theme.is_dark(tab.palette()) is False
-        assert (image.pixelColor(2, 2).lightness() < 100) is (index == 1)
-    assert "Saved" in tab.head_view.readout.text()
+    tab.inside.overview.grid.set_current(1, 2)
+    panel = tab.inside.panel
+    panel.save.click()
+    dialog = panel.pictures.dialog
+    assert "layer1-head2" in Path(dialog.path.text()).name
+    dialog.path.setText(str(tmp_path / "head.png"))
+    dialog.width_edit.setValue(800)
+    with qtbot.waitSignal(panel.pictures.told, timeout=20_000):
+        qtbot.mouseClick(dialog.buttons.button(QDialogButtonBox.StandardButton.Save), Qt.MouseButton.LeftButton)
+    assert QImage(str(tmp_path / "head.png")).width() == 800
+    assert panel.told.text() == f"Saved {tmp_path / 'head.png'}"
     QGuiApplication.clipboard().clear()
-    tab.head_view.copy.click()
-    qtbot.waitUntil(lambda: not services.query_runner.busy, timeout=20_000)
+    with qtbot.waitSignal(panel.pictures.told, timeout=20_000):
+        panel.copy.click()
     assert QGuiApplication.clipboard().image().width() == 800
-    assert "clipboard" in tab.head_view.readout.text()
+    assert "clipboard" in panel.told.text()
 
 
-def test_the_picture_dialog_guards_the_file(qtbot: Any, services: Any, tmp_path: Path) -> None:
-    from PySide6.QtWidgets import QDialogButtonBox, QFileDialog
-
-    from lmstudio_app.gui.attention.picture_dialog import PictureDialog
-
-    dialog = PictureDialog(services.settings, 0, 0)
-    qtbot.addWidget(dialog)
-    save = dialog.buttons.button(QDialogButtonBox.StandardButton.Save)
-    dialog.path.setText("")
-    assert not save.isEnabled()
-    dialog.path.setText(str(tmp_path))
-    assert not save.isEnabled()
-    (tmp_path / "old.png").write_bytes(b"")
-    dialog.path.setText(str(tmp_path / "old.png"))
-    assert save.isEnabled()
-    assert "replaced" in dialog.hint.text()
-    dialog._on_browse()
-    chooser = dialog.findChild(QFileDialog)
-    chooser.selectFile(str(tmp_path / "new"))
-    chooser.accept()
-    assert Path(dialog.path.text()).name == "new.png"
-
-
-def test_a_picture_that_cannot_be_written_is_told(
-    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any, tmp_path: Path
+def test_views_are_built_when_they_are_first_shown_and_follow_the_head(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any, services: Any
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    (tmp_path / "file").write_text("")
-    failures: list[Any] = []
-    services.query_runner.job_failed.connect(lambda handle, error: failures.append(error))
-    tab._make_pictures().save(tmp_path / "file" / "a.png", 800, True, False)
-    qtbot.waitUntil(lambda: bool(failures), timeout=20_000)
-    tab._make_pictures().save(tmp_path / "a.gif", 800, True, False)
-    qtbot.waitUntil(lambda: len(failures) == 2, timeout=20_000)
-    assert ".png" in failures[1].remedy
+    panel = tab.inside.panel
+    assert set(panel._views) == {"map"}
+    for view in VIEWS:
+        panel.show_view(view.name)
+        assert panel.view(view.name).isVisible()
+        assert panel.layer.isVisible() is view.is_of_head
+        qtbot.waitUntil(lambda: not services.inspection_runner.busy, timeout=20_000)
+    assert services.settings.get("attention.view") == VIEWS[-1].name
+    tab.studio.choose_head(1, 3)
+    panel.show_view("map")
+    np.testing.assert_allclose(panel.view("map").heatmap._weights, tab.studio.reading.maps.head(1, 3), atol=1e-6)
+    assert (panel.layer.value(), panel.head.value()) == (1, 3)
+    again = make_tab(encoder)
+    assert again.inside.panel.bar.currentIndex() == 0
+
+
+def test_a_run_is_shown_in_the_other_mode(qtbot: Any, make_tab: Callable[..., AttentionTab], tmp_path: Path) -> None:
+    tab = make_tab()
+    tab.show_run(tmp_path / "no-run")
+    qtbot.waitUntil(lambda: tab.replay is not None and tab.replay.isVisible(), timeout=20_000)
+    qtbot.waitUntil(lambda: tab.replay.empty.isVisible() and bool(tab.replay.empty.title.text()), timeout=20_000)
+    tab.show_text(TEXT)
+    assert tab.inside.isVisible()
 
 
 def test_both_themes_repaint_everything(qtbot: Any, make_tab: Callable[..., AttentionTab], encoder: Any) -> None:
@@ -454,9 +448,9 @@ def test_both_themes_repaint_everything(qtbot: Any, make_tab: Callable[..., Atte
     for dark in (False, True):
         tab.setPalette(theme.build_palette(dark=dark))
         QGuiApplication.processEvents()
-        lut = tab.head_view.heatmap._lut
+        lut = tab.inside.panel.view("map").heatmap._lut
         seen.append(lut[0].sum())
-        corner = tab.head_view.heatmap.view.grab().toImage().pixelColor(0, 0)
+        corner = tab.inside.panel.view("map").heatmap.view.grab().toImage().pixelColor(0, 0)
         assert (corner.lightness() < 128) is dark
     assert seen[0] > 600
     assert seen[1] < 200
@@ -486,7 +480,7 @@ def test_leaving_the_map_goes_back_to_the_kept_cell(
 ) -> None:
     tab = make_tab(encoder)
     show(qtbot, tab)
-    heatmap = tab.head_view.heatmap
+    heatmap = tab.inside.panel.view("map").heatmap
     heatmap.keep((2, 3))
     hover(tab, 4, 5)
     assert heatmap.cell == (4, 5)
@@ -494,4 +488,4 @@ def test_leaving_the_map_goes_back_to_the_kept_cell(
     assert heatmap.cell == (2, 3)
     assert heatmap._rows._marked == 2
     assert heatmap._columns._marked == 3
-    assert tab.grid.cell_at(QPoint(-1, 5)) is None
+    assert tab.inside.overview.grid.cell_at(QPoint(-1, 5)) is None

@@ -1,0 +1,179 @@
+"""What is to be looked into: a text, or a pair, or a text and what an encoder-decoder makes of it."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QTimer, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+
+from lmstudio_app.gui import theme
+from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
+from lmstudio_app.inspection.attention import AttentionRequest
+from lmstudio_app.settings import Settings
+
+BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
+
+
+class AttentionInput(QWidget):
+    """The texts are there again next time."""
+
+    asked = Signal()  # Show, Enter, or another kind
+    cancelled = Signal()
+
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self._is_busy = False
+        self._busy_timer = QTimer(self)
+        self._busy_timer.setSingleShot(True)
+        self._busy_timer.setInterval(BUSY_DELAY)
+        self._busy_timer.timeout.connect(self._update_button)
+        self._build()
+        self.text.setText(str(settings.get("attention.text", "")))
+        self.pair.setText(str(settings.get("attention.pair", "")))
+        self.target.setText(str(settings.get("attention.target", "")))
+        self.pair_button.setChecked(bool(settings.get("attention.show_pair", False)))
+        self.set_kinds(())
+
+    def _build(self) -> None:
+        self.text = self._make_field(
+            self.tr("Type a sentence and press Enter"), self.tr("Text"), self.tr("The text to look into")
+        )
+        self.pair = self._make_field(
+            self.tr("A second text, for models that read pairs"),
+            self.tr("Second text"),
+            self.tr("Read after the first"),
+        )
+        self.pair.hide()
+        self.target = self._make_field(
+            self.tr("What the model is to have written; empty: it writes it itself"),
+            self.tr("Written text"),
+            self.tr("The text that the decoder writes, such as a translation"),
+        )
+        self.target.hide()
+        self.pair_button = QToolButton(self)
+        self.pair_button.setText(self.tr("Pair"))
+        self.pair_button.setCheckable(True)
+        self.pair_button.setAccessibleName(self.tr("Second text"))
+        self.pair_button.setToolTip(self.tr("Read a pair of texts, such as a question and a passage"))
+        self.pair_button.toggled.connect(self._on_pair_toggled)
+        self.kind = QuietCombo(
+            self.tr("Which attention"),
+            self.tr("A model that reads one text and writes another looks in three ways"),
+            self,
+        )
+        for name, title in (
+            ("encoder", self.tr("Reading: source looks at source")),
+            ("decoder", self.tr("Writing: target looks at target")),
+            ("cross", self.tr("Across: target looks at source")),
+        ):
+            self.kind.addItem(title, name)
+        self.kind.activated.connect(self._on_kind_chosen)
+        self.show_button = QPushButton(self.tr("Show"), self)
+        self.show_button.setProperty("primary", True)
+        self.show_button.setAccessibleName(self.tr("Show the attention"))
+        self.show_button.clicked.connect(self._on_clicked)
+        row = QHBoxLayout()
+        row.setSpacing(theme.em(self, 0.5))
+        row.addWidget(self.text, 1)
+        row.addWidget(self.pair_button)
+        row.addWidget(self.kind)
+        row.addWidget(self.show_button)
+        for button in (self.pair_button, self.show_button):
+            button.setMinimumHeight(self.text.sizeHint().height())
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(theme.em(self, 0.4))
+        column.addLayout(row)
+        column.addWidget(self.pair)
+        column.addWidget(self.target)
+        self._update_button()
+
+    def _make_field(self, placeholder: str, name: str, tip: str) -> QLineEdit:
+        field = QLineEdit(self)
+        field.setPlaceholderText(placeholder)
+        field.setAccessibleName(name)
+        field.setToolTip(tip)
+        field.setClearButtonEnabled(True)
+        field.setMaxLength(2**20)
+        field.setMinimumHeight(round(field.sizeHint().height() * 1.15))
+        field.returnPressed.connect(self.asked)
+        return field
+
+    # --- what is asked
+
+    def set_kinds(self, kinds: tuple[str, ...]) -> None:
+        """The kinds of attention that the model has; a choice is shown when there is one."""
+        self.kind.setVisible(len(kinds) > 1)
+        self.pair_button.setVisible(len(kinds) <= 1)
+        self.pair.setVisible(len(kinds) <= 1 and self.pair_button.isChecked())
+        if len(kinds) > 1:
+            remembered = str(self._settings.get("attention.kind", "cross"))
+            self.kind.setCurrentIndex(max(0, self.kind.findData(remembered)))
+        self._show_target()
+
+    def set_texts(self, text: str, pair: str | None = None) -> None:
+        self.text.setText(" ".join(text.split()))
+        self.text.setCursorPosition(0)
+        self.pair.setText(" ".join((pair or "").split()))
+        self.pair_button.setChecked(bool(pair))
+        self.target.clear()
+
+    @property
+    def has_text(self) -> bool:
+        return bool(self.text.text().strip())
+
+    def request(self) -> AttentionRequest:
+        """What the fields say, which is remembered."""
+        set_ = self._settings.set
+        set_("attention.text", self.text.text()[:20_000])
+        set_("attention.pair", self.pair.text()[:20_000])
+        set_("attention.target", self.target.text()[:20_000])
+        if self.kind.isVisibleTo(self):
+            kind = str(self.kind.currentData())
+            target = self.target.text().strip() if kind != "encoder" else ""
+            return AttentionRequest(self.text.text(), target=target or None, kind=kind)
+        pair = self.pair.text().strip() if self.pair_button.isChecked() else ""
+        return AttentionRequest(self.text.text(), pair=pair or None)
+
+    # --- the button
+
+    def set_ready(self, ready: bool) -> None:
+        self.show_button.setEnabled(ready)
+
+    def set_busy(self, busy: bool) -> None:
+        self._is_busy = busy
+        if busy:
+            self._busy_timer.start()
+        else:
+            self._busy_timer.stop()
+            self._update_button()
+
+    @property
+    def _cancels(self) -> bool:
+        return self._is_busy and not self._busy_timer.isActive()
+
+    def _update_button(self) -> None:
+        if self._cancels:
+            self.show_button.setText(self.tr("Cancel"))
+            self.show_button.setToolTip(self.tr("Stop reading the attention"))
+        else:
+            self.show_button.setText(self.tr("Show"))
+            self.show_button.setToolTip(self.tr("Show where the tokens of this text look (Enter)"))
+
+    def _on_clicked(self) -> None:
+        (self.cancelled if self._cancels else self.asked).emit()
+
+    def _on_pair_toggled(self, checked: bool) -> None:
+        self.pair.setVisible(checked)
+        self._settings.set("attention.show_pair", checked)
+        if checked:
+            self.pair.setFocus()
+
+    def _on_kind_chosen(self) -> None:
+        self._settings.set("attention.kind", str(self.kind.currentData()))
+        self._show_target()
+        if self.has_text:
+            self.asked.emit()
+
+    def _show_target(self) -> None:
+        self.target.setVisible(self.kind.isVisibleTo(self) and self.kind.currentData() != "encoder")
