@@ -1,18 +1,32 @@
-"""Read the attention weights softmax(QKᵀ/√d_k) of a loaded model (Vaswani et al. 2017, equation 1)."""
+"""Read the attention weights softmax(QKᵀ/√d_k) of a loaded model (Vaswani et al. 2017, equation 1).
+
+:func:`prepare` makes a request ready: what is to be read is tokens, and an encoder-decoder has written its target.
+:func:`stream` runs the model once and hands the weights on as they are made; :func:`read_attention` keeps them.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.files import format_bytes
-from lmstudio_app.inspection.capture import capture
-from lmstudio_app.inspection.tokens import Tokens, encode_text
+from lmstudio_app.inspection.capture import AttentionCall, Receiver, Wanted, capture
+from lmstudio_app.inspection.chat_text import chat_text
+from lmstudio_app.inspection.kinds import Reader, kinds_of, reader_of
+from lmstudio_app.inspection.targets import (
+    Languages,
+    Written,
+    choose_languages,
+    encode_target,
+    require_languages,
+    write_target,
+)
+from lmstudio_app.inspection.tokens import EncodedText, Tokens, encode_text
 from lmstudio_app.jobs import JobContext
+from lmstudio_app.tasks.streaming import whole_characters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +34,18 @@ if TYPE_CHECKING:
     import torch
 
     Weights = npt.NDArray[np.float32]
+
+__all__ = [
+    "AttentionMap",
+    "AttentionMaps",
+    "AttentionRequest",
+    "ModelAndTokenizer",
+    "Prepared",
+    "kinds_of",
+    "prepare",
+    "read_attention",
+    "stream",
+]
 
 
 class ModelAndTokenizer(Protocol):
@@ -33,16 +59,32 @@ class ModelAndTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class AttentionRequest:
-    """``layers`` None means all of them; layers and heads count from 0."""
+    """What is read, and what of it is looked at; layers and heads count from 0, and None means all of them.
 
-    text: str
+    ``messages`` is a chat, laid out by the model's own template, in the place of ``text`` and ``pair``. ``kind`` is
+    one of :func:`kinds_of`; None is the model's only one, and for an encoder-decoder cross-attention when ``target`` is
+    given and its encoder's when not. ``target`` is what an encoder-decoder has written; None with the kinds ``decoder``
+    and ``cross``: it writes it itself, always the likeliest token. The languages, in ISO 639-1 codes, are for models
+    that translate between several.
+    """
+
+    text: str = ""
     pair: str | None = None
     layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    kind: str | None = None
+    target: str | None = None
+    messages: tuple[Mapping[str, str], ...] = ()
+    source_language: str = ""
+    target_language: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """One layer. ``weights`` is float32 ``[heads, query, key]``; each row says where a query token looks."""
+    """One layer. ``weights`` is ``[heads, query, key]``; each row says where a query token looks.
+
+    They are float32, or float16 where float32 would take more than ``attention_store.FLOAT32_BYTES``.
+    """
 
     kind: str  # "encoder", "decoder" or "cross"
     layer: int
@@ -56,12 +98,13 @@ class AttentionMaps:
     """The layers that were asked for, in order.
 
     ``dropped`` counts the tokens that did not fit the model. ``first_head`` is the number of the first head
-    that the maps hold, which is 0 unless :meth:`only_head` chose one.
+    that the maps hold, which is 0 unless heads were chosen; ``chosen`` has the numbers of all of them then.
     """
 
     maps: tuple[AttentionMap, ...]
     dropped: int = 0
     first_head: int = 0
+    chosen: tuple[int, ...] = ()
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -69,7 +112,12 @@ class AttentionMaps:
 
     @property
     def heads(self) -> int:
+        """How many heads a layer has here, at most."""
         return max(len(item.weights) for item in self.maps)
+
+    @property
+    def head_numbers(self) -> tuple[int, ...]:
+        return self.chosen or tuple(range(self.first_head, self.first_head + self.heads))
 
     @property
     def queries(self) -> Tokens:
@@ -86,7 +134,7 @@ class AttentionMaps:
 
     @cached_property
     def weights(self) -> Weights:
-        """Float32 ``[layers, heads, query, key]``, without a copy when the layers were read in one go."""
+        """``[layers, heads, query, key]``, without a copy when the layers were read in one go."""
         import numpy as np
 
         first = self.maps[0].weights
@@ -108,17 +156,13 @@ class AttentionMaps:
 
     def head(self, layer: int, head: int) -> Weights:
         """Float32 ``[query, key]`` of one head; raises :class:`UserError` when there is no such head."""
-        weights = self.of_layer(layer).weights
-        if not 0 <= head - self.first_head < len(weights):
-            raise UserError(
-                "There is no head {head}.",
-                "Choose a head from {first} to {last}.",
-                head=head,
-                first=self.first_head,
-                last=self.first_head + len(weights) - 1,
-            )
-        chosen: Weights = weights[head - self.first_head]
-        return chosen
+        import numpy as np
+
+        weights, numbers = self.of_layer(layer).weights, self.head_numbers
+        if head not in numbers or numbers.index(head) >= len(weights):
+            raise no_head(head, numbers[: len(weights)])
+        found: Weights = np.asarray(weights[numbers.index(head)], dtype=np.float32)
+        return found
 
     def only_head(self, head: int) -> AttentionMaps:
         """The same layers with nothing but this head."""
@@ -130,64 +174,169 @@ def _list(numbers: Sequence[int]) -> str:
     return ", ".join(str(number) for number in numbers)
 
 
-def read_attention(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: JobContext) -> AttentionMaps:
-    """The model's own attention weights for ``request.text``.
-
-    The weights equal the ``output_attentions`` of the eager model; in half precision the softmax is taken in
-    float32. The model keeps its attention implementation and its mode. A text longer than the model can
-    number is cut, with a warning. An encoder-decoder model shows its encoder.
-
-    Raises :class:`UserError` for an empty text, a layer that is not there, or too little memory.
-    """
-    model = loaded.model
-    kind, reader = _reader(model)
-    encoded = encode_text(reader, loaded.tokenizer, request.text, request.pair)
-    ctx.check()
-    if encoded.dropped:
-        ctx.warn(
-            "The text is too long for the model: the first {kept} tokens are read, {dropped} are left out.",
-            kept=len(encoded.tokens),
-            dropped=encoded.dropped,
-        )
-    config = reader.config.get_text_config()
-    layers = _checked_layers(request.layers, int(config.num_hidden_layers))
-    _require_memory(len(layers), int(config.num_attention_heads), len(encoded.tokens))
-    device = reader.get_input_embeddings().weight.device
-    store = _Store(layers)
-    capture(reader, _inputs(reader, encoded.inputs, device), set(layers), layers[-1], store.receive, ctx.check)
-    found = store.found()
-    if not found:
-        raise UserError(
-            "This model has no attention in the layers {layers}.",
-            "Choose other layers, or a model whose layers all attend.",
-            layers=_list(layers),
-        )
-    tokens = encoded.tokens
-    return AttentionMaps(
-        tuple(AttentionMap(kind, layer, weights, tokens, tokens) for layer, weights in found), encoded.dropped
+def no_head(head: int, numbers: Sequence[int]) -> UserError:
+    return UserError(
+        "There is no head {head}.",
+        "Choose a head from {first} to {last}.",
+        head=head,
+        first=numbers[0],
+        last=numbers[-1],
     )
 
 
-def _reader(model: Any) -> tuple[str, Any]:
-    """What reads the text: the model without its head, whose logits would cost the most memory."""
-    if getattr(model.config, "is_encoder_decoder", False):
-        return "encoder", model.get_encoder()
-    body = model.base_model
-    causal = getattr(body.config, "is_decoder", False) or _looks_causal(body)
-    return ("decoder" if causal else "encoder"), body
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A request that is ready to be streamed, as often as is needed.
+
+    Each row of the weights is a query and each column a key. For the kinds ``decoder`` and ``cross`` of an
+    encoder-decoder, the queries are what goes into its decoder: the token that it begins with, and then what it has
+    written. Row i is what the model looks at *while it writes token i + 1*: ``writes[i]`` says which one that is.
+    ``written`` is the target as a text, given or its own; empty where there is none.
+    """
+
+    kind: str  # "encoder", "decoder" or "cross"
+    queries: Tokens
+    keys: Tokens
+    layers: tuple[int, ...]
+    heads: tuple[int, ...]
+    dropped: int
+    written: str
+    writes: tuple[str, ...]
+    reader: Reader
+    inputs: Mapping[str, Any]
+    are_heads_chosen: bool
 
 
-def _looks_causal(body: Any) -> bool:
-    """Do its attention modules declare that a token sees only what came before it?"""
-    return any(getattr(module, "is_causal", False) is True for module in body.modules())
+def prepare(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: JobContext) -> Prepared:
+    """Tokenise, check what is asked for, and let an encoder-decoder write its target where that is needed.
 
-
-def _inputs(reader: Any, tensors: Any, device: torch.device) -> dict[str, Any]:
-    parameters = inspect.signature(reader.forward).parameters
-    inputs = {name: tensor.to(device) for name, tensor in tensors.items() if name in parameters}
-    if "use_cache" in parameters:
+    What is longer than the model can number is cut, with a warning. Raises :class:`UserError` for an empty text, for
+    a kind, layer, head or language that is not there, and for messages that the chat template refuses.
+    """
+    kind = request.kind
+    if kind is None and request.target is not None and len(kinds_of(loaded.model)) > 1:
+        kind = "cross"
+    reader = reader_of(loaded.model, kind)
+    layers = _checked_layers(request.layers, reader.layers)
+    heads = _checked_heads(request.heads, reader.heads)
+    is_translating = getattr(loaded.model.config, "is_encoder_decoder", False)
+    languages = Languages()
+    if is_translating:
+        languages = choose_languages(loaded, request.source_language, request.target_language)
+    source = _encode_source(loaded, request, reader, languages)
+    ctx.check()
+    tensors = _on_device(source.inputs, reader.module)
+    target: Written | None = None
+    if reader.decoder is not None:
+        require_languages(loaded, languages)
+        if request.target is None:
+            target = write_target(loaded, _known(tensors, loaded.model), languages, ctx)
+        else:
+            target = encode_target(loaded, request.target, languages)
+    dropped = source.dropped + (target.dropped if target is not None else 0)
+    if dropped:
+        kept = len(source.tokens) + (len(target.ids) if target is not None else 0)
+        ctx.warn(
+            "The text is too long for the model: the first {kept} tokens are read, {dropped} are left out.",
+            kept=kept,
+            dropped=dropped,
+        )
+    inputs = _known(tensors, reader.module)
+    if target is not None:
+        inputs["decoder_input_ids"] = tensors["input_ids"].new_tensor([target.ids])
+    if "use_cache" in inspect.signature(reader.module.forward).parameters:
         inputs["use_cache"] = False
-    return inputs
+    return Prepared(
+        kind=reader.kind,
+        queries=target.tokens if target is not None else source.tokens,
+        keys=target.tokens if target is not None and reader.kind == "decoder" else source.tokens,
+        layers=tuple(layers),
+        heads=heads,
+        dropped=dropped,
+        written=target.text if target is not None else "",
+        writes=target.writes if target is not None else (),
+        reader=reader,
+        inputs=inputs,
+        are_heads_chosen=request.heads is not None,
+    )
+
+
+def stream(
+    prepared: Prepared, receive: Receiver, ctx: JobContext, tell: Callable[[AttentionCall], None] | None = None
+) -> None:
+    """Run the model once and hand the weights on, layer by layer, in chunks of queries; nothing is held.
+
+    ``receive(layer, start, queries, weights)`` gets float32 ``[heads, chunk, key]``, valid only during the call: the
+    rows from query ``start`` on, of the heads in ``prepared.heads``. ``tell`` hears what each layer works on, of all
+    heads. Weights equal the ``output_attentions`` of the eager model; in half precision the softmax is taken in
+    float32. The model keeps its attention implementation and its mode. ``ctx.check()`` is asked before every layer and
+    chunk. Raises :class:`UserError` for a model that has no way to show its weights.
+    """
+
+    def receive_chosen(layer: int, start: int, queries: int, weights: torch.Tensor) -> None:
+        receive(layer, start, queries, weights[[head for head in prepared.heads if head < len(weights)]])
+
+    reader = prepared.reader
+    taker: Receiver = receive_chosen if prepared.are_heads_chosen else receive
+    capture(
+        reader.module,
+        prepared.inputs,
+        Wanted(reader.kind, frozenset(prepared.layers), taker, ctx.check, tell, reader.decoder),
+    )
+
+
+def read_attention(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: JobContext) -> AttentionMaps:
+    """The model's own attention weights, all of them in memory; see :func:`prepare` and :func:`stream`.
+
+    Raises :class:`UserError` as these do, and when there is too little memory.
+    """
+    from lmstudio_app.inspection.attention_store import LayerStore, require_memory
+
+    prepared = prepare(loaded, request, ctx)
+    require_memory(prepared)
+    store = LayerStore(prepared.layers)
+    stream(prepared, store.receive, ctx)
+    found = store.found()
+    if not found:
+        raise no_attention(prepared.layers)
+    return AttentionMaps(
+        tuple(AttentionMap(prepared.kind, layer, w, prepared.queries, prepared.keys) for layer, w in found),
+        prepared.dropped,
+        first_head=prepared.heads[0],
+        chosen=prepared.heads if prepared.are_heads_chosen else (),
+    )
+
+
+def no_attention(layers: Sequence[int]) -> UserError:
+    return UserError(
+        "This model has no attention in the layers {layers}.",
+        "Choose other layers, or a model whose layers all attend.",
+        layers=_list(layers),
+    )
+
+
+def _encode_source(
+    loaded: ModelAndTokenizer, request: AttentionRequest, reader: Reader, languages: Languages
+) -> EncodedText:
+    tokenizer = loaded.tokenizer
+    if request.messages:
+        text = chat_text(tokenizer, request.messages)
+        return encode_text(reader.module, tokenizer, text, None, is_laid_out=True)
+    text = whole_characters(request.text)
+    pair = whole_characters(request.pair) if request.pair else None
+    with languages.told():
+        return encode_text(reader.module, tokenizer, text, pair, lead=languages.lead)
+
+
+def _on_device(tensors: Mapping[str, Any], module: Any) -> dict[str, torch.Tensor]:
+    device = module.get_input_embeddings().weight.device
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def _known(tensors: Mapping[str, torch.Tensor], module: Any) -> dict[str, Any]:
+    """What the module takes."""
+    parameters = inspect.signature(module.forward).parameters
+    return {name: tensor for name, tensor in tensors.items() if name in parameters}
 
 
 def _checked_layers(wanted: tuple[int, ...] | None, count: int) -> list[int]:
@@ -201,52 +350,11 @@ def _checked_layers(wanted: tuple[int, ...] | None, count: int) -> list[int]:
     return sorted(set(wanted))
 
 
-def _require_memory(layers: int, heads: int, tokens: int) -> None:
-    import psutil
-
-    needed = 4 * layers * heads * tokens * tokens
-    free = psutil.virtual_memory().available
-    if needed > 0.8 * free:
-        raise UserError(
-            "The weights of {layers} layers, {tokens} tokens, need {needed} of memory, and {free} are free.",
-            "Ask for one layer at a time, or shorten the text.",
-            layers=layers,
-            tokens=tokens,
-            needed=format_bytes(needed),
-            free=format_bytes(free),
-        )
-
-
-class _Store:
-    """Gathers the chunks in one block ``[layers, heads, query, key]``, allocated at the first chunk."""
-
-    def __init__(self, layers: Sequence[int]) -> None:
-        self._layers = list(layers)
-        self._block: Weights | None = None
-        self._odd: dict[int, Weights] = {}  # layers whose number of heads differs from the first one's
-        self._filled: list[int] = []
-
-    def receive(self, layer: int, start: int, queries: int, weights: torch.Tensor) -> None:
-        import torch
-
-        target = self._target(layer, (weights.shape[0], queries, weights.shape[2]))
-        torch.from_numpy(target[:, start : start + weights.shape[1]]).copy_(weights)
-        if layer not in self._filled:
-            self._filled.append(layer)
-
-    def _target(self, layer: int, shape: tuple[int, int, int]) -> Weights:
-        import numpy as np
-
-        if self._block is None:
-            self._block = np.empty((len(self._layers), *shape), dtype=np.float32)
-        if self._block.shape[1:] == shape:
-            row: Weights = self._block[self._layers.index(layer)]
-            return row
-        return self._odd.setdefault(layer, np.empty(shape, dtype=np.float32))
-
-    def found(self) -> list[tuple[int, Weights]]:
-        """The layers that came, in order."""
-        if self._block is None:
-            return []
-        rows = {layer: self._block[index] for index, layer in enumerate(self._layers)}
-        return [(layer, self._odd.get(layer, rows[layer])) for layer in sorted(self._filled)]
+def _checked_heads(wanted: tuple[int, ...] | None, count: int) -> tuple[int, ...]:
+    numbers = tuple(range(count))
+    if wanted is None:
+        return numbers
+    for head in wanted:
+        if head not in numbers:
+            raise no_head(head, numbers)
+    return tuple(sorted(set(wanted)))

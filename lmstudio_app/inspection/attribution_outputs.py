@@ -94,9 +94,9 @@ def choosable(loaded: LoadedModel, inputs: ModelInput) -> tuple[bool, ...]:
 
 
 def _is_causal(model: Any) -> bool:
-    from lmstudio_app.inspection.attention import _looks_causal
+    from lmstudio_app.inspection.kinds import looks_causal
 
-    return bool(getattr(model.config, "is_decoder", False)) or _looks_causal(model)
+    return bool(getattr(model.config, "is_decoder", False)) or looks_causal(model)
 
 
 def _run(loaded: LoadedModel, inputs: ModelInput) -> Any:

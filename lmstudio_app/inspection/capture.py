@@ -5,14 +5,18 @@ is switched to an attention function of ours (transformers calls this the *atten
 that is asked for, it calls the eager function of the model's own source file, which gives exactly the weights
 the model means, soft-capping, attention sinks and position biases included, in chunks of queries so that no
 more than ``CHUNK_BYTES`` of weights exist at once. Every other layer stays fused.
+
+Masks stay as the fused function takes them, which is none for a plain causal model and one byte a cell otherwise: as
+numbers that are added to the scores they are made for a chunk at a time, since at 4,096 tokens a whole one takes 64 MB.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import threading
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,8 +26,9 @@ from lmstudio_app.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-IMPLEMENTATION = "lmstudio_capture"
-CHUNK_BYTES = 64 * 2**20
+IMPLEMENTATION = "lmstudio_capture"  # for models that have a fused attention; their masks are none or boolean
+EAGER_IMPLEMENTATION = "lmstudio_capture_eager"  # for those that have only the plain one, and its masks
+CHUNK_BYTES = 16 * 2**20
 
 
 class Receiver(Protocol):
@@ -42,7 +47,7 @@ class AttentionCall:
     """What one layer hands to its attention function, after any rotary embedding.
 
     ``query`` is ``[1, heads, query, size]``, ``key`` and ``value`` are ``[1, key_value_heads, key, size]``. ``mask`` is
-    what is added to the scores, ``[1, 1, query, key]`` or None; ``options`` are the function's other arguments
+    what is added to the scores, float32 ``[1, 1, query, key]`` or None; ``options`` are the function's other arguments
     (``scaling``, ``position_bias``, ``softcap``, ``sliding_window`` …).
     """
 
@@ -63,83 +68,128 @@ class _NoEagerFunction(Exception):
     """This attention class is not written against the attention interface."""
 
 
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """Which layers of which attention are captured, and who takes them.
+
+    ``kind`` is ``encoder``, ``decoder`` or ``cross``. ``decoder`` is the part of an encoder-decoder model in which
+    attention of the kinds ``decoder`` and ``cross`` is; None for a model that is run without its other half.
+    """
+
+    kind: str
+    layers: frozenset[int]
+    receive: Receiver
+    check: Callable[[], None]
+    tell: Callable[[AttentionCall], None] | None = None
+    decoder: Any = None
+
+
 class _Capture:
     """The state of one reading: which layers are wanted, and how many have gone by.
 
     Layers are counted in the order in which they run and not by the module's own index, because models that
-    share one module between layers (ALBERT) have no such index.
+    share one module between layers (ALBERT) have no such index. In a layer of a decoder that reads a source,
+    self-attention comes first and cross-attention second (Vaswani et al. 2017, section 3.1).
     """
 
-    def __init__(
-        self,
-        layers: Container[int],
-        last: int,
-        receive: Receiver,
-        check: Callable[[], None],
-        tell: Callable[[AttentionCall], None] | None,
-    ) -> None:
-        self._layers = layers
-        self._last = last
-        self._receive = receive
-        self._check = check
-        self._tell = tell
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._last = max(wanted.layers)
         self._next = 0
+        self._decoder = {id(module) for module in wanted.decoder.modules()} if wanted.decoder is not None else None
 
-    def attend(
-        self,
-        module: torch.nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        options: Mapping[str, Any],
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Shapes: query ``[1, heads, query, size]``, key and value ``[1, key_value_heads, key, size]``."""
-        self._check()
-        layer, self._next = self._next, self._next + 1
-        if layer not in self._layers:
-            return _attend_fused(module, query, key, value, attention_mask, options)
-        if self._tell is not None:
-            self._tell(AttentionCall(layer, module, query, key, value, attention_mask, options))
-        output = self._attend_and_tell(layer, module, query, key, value, attention_mask, options)
+    def attend(self, given: _Given) -> tuple[torch.Tensor, torch.Tensor | None]:
+        self._wanted.check()
+        layer = self._number(given)
+        if layer is None or layer not in self._wanted.layers:
+            return _attend_fused(given, self._wanted.check)
+        if self._wanted.tell is not None:
+            self._wanted.tell(given.as_call(layer))
+
+        def receive(start: int, weights: torch.Tensor) -> None:
+            self._wanted.receive(layer, start, given.query.shape[2], weights)
+
+        output = _attend_in_chunks(given, self._wanted.check, receive)
         if layer == self._last:
             raise Complete
         return output, None
 
-    def _attend_and_tell(
-        self,
-        layer: int,
-        module: torch.nn.Module,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: torch.Tensor | None,
-        options: Mapping[str, Any],
-    ) -> torch.Tensor:
+    def _number(self, given: _Given) -> int | None:
+        """The number of the layer, None for attention of another kind."""
+        if self._decoder is None:
+            number, self._next = self._next, self._next + 1
+            return number
+        if id(given.module) not in self._decoder:
+            return None
+        number, self._next = self._next, self._next + 1
+        is_cross = number % 2 == 1
+        return number // 2 if is_cross == (self._wanted.kind == "cross") else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """The arguments of an attention function: ``query`` is ``[1, heads, query, size]``, ``key`` and ``value`` are
+    ``[1, key_value_heads, key, size]``. ``is_causal`` holds when it is left to the function to hide later keys.
+    """
+
+    module: torch.nn.Module
+    query: torch.Tensor
+    key: torch.Tensor
+    value: torch.Tensor
+    mask: torch.Tensor | None
+    options: Mapping[str, Any]
+    is_causal: bool
+
+    def as_call(self, layer: int) -> AttentionCall:
+        mask = self.added(slice(None))
+        return AttentionCall(layer, self.module, self.query, self.key, self.value, mask, self.options)
+
+    def added(self, rows: slice) -> torch.Tensor | None:
+        """What is added to the scores of these queries: float32 ``[1, 1, rows, key]``."""
         import torch
 
-        eager = own_eager_function(module)
-        # In half precision the softmax itself would be rounded and the rows would no longer sum to 1. The
-        # fused kernels that the model usually runs with accumulate in float32, too.
-        queries, heads, keys = query.shape[2], query.shape[1], key.shape[2]
-        wide_query, wide_key, wide_value = query.float(), key.float(), value.float()
-        chunk = max(1, min(queries, CHUNK_BYTES // (4 * heads * keys)))
-        outputs = []
-        for start in range(0, queries, chunk):
-            self._check()
-            rows = slice(start, start + chunk)
-            output, weights = eager(
-                module,
-                wide_query[:, :, rows],
-                wide_key,
-                wide_value,
-                _rows_of(attention_mask, rows, queries),
-                **{name: _rows_of(option, rows, queries) for name, option in options.items()},
-            )
-            outputs.append(output)
-            self._receive(layer, start, queries, weights[0])
-        joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
-        return joined.to(query.dtype)
+        queries = self.query.shape[2]
+        if not self.is_causal:
+            part = _rows_of(self.mask, rows, queries)
+            if part is None or part.is_floating_point():
+                return part  # type: ignore[no-any-return]
+            seen = part.bool()
+        else:
+            numbers = torch.arange(self.key.shape[2], device=self.query.device)
+            seen = (numbers[None, :] <= numbers[rows, None])[None, None]
+        lowest = torch.finfo(torch.float32).min
+        return torch.zeros(seen.shape, device=seen.device).masked_fill_(~seen, lowest)
+
+
+def _attend_in_chunks(
+    given: _Given, check: Callable[[], None], receive: Callable[[int, torch.Tensor], None] | None = None
+) -> torch.Tensor:
+    """The output ``[1, query, heads, size]`` by the model's own plain function; ``receive`` takes start and weights."""
+    import torch
+
+    eager = own_eager_function(given.module)
+    # In half precision the softmax itself would be rounded and the rows would no longer sum to 1. The
+    # fused kernels that the model usually runs with accumulate in float32, too.
+    query, key, value = given.query.float(), given.key.float(), given.value.float()
+    queries, heads, keys = query.shape[2], query.shape[1], key.shape[2]
+    chunk = max(1, min(queries, CHUNK_BYTES // (4 * heads * keys)))
+    outputs = []
+    for start in range(0, queries, chunk):
+        check()
+        rows = slice(start, start + chunk)
+        output, weights = eager(
+            given.module,
+            query[:, :, rows],
+            key,
+            value,
+            given.added(rows),
+            **{name: _rows_of(option, rows, queries) for name, option in given.options.items()},
+        )
+        outputs.append(output)
+        if receive is not None:
+            receive(start, weights[0])
+    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+    return joined.to(given.query.dtype)
 
 
 _active: ContextVar[_Capture | None] = ContextVar("active_capture", default=None)
@@ -152,9 +202,9 @@ def _rows_of(value: Any, rows: slice, queries: int) -> Any:
 
     if not isinstance(value, torch.Tensor) or value.dim() != 4:
         return value
-    if value.is_floating_point():
-        value = value.float()
-    return value[:, :, rows] if value.shape[2] == queries else value
+    if value.shape[2] == queries:
+        value = value[:, :, rows]
+    return value.float() if value.is_floating_point() else value
 
 
 def own_eager_function(module: torch.nn.Module) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
@@ -166,43 +216,48 @@ def own_eager_function(module: torch.nn.Module) -> Callable[..., tuple[torch.Ten
     return function  # type: ignore[no-any-return]
 
 
-def _attend_fused(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    options: Mapping[str, Any],
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _attend_fused(given: _Given, check: Callable[[], None]) -> tuple[torch.Tensor, torch.Tensor | None]:
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+    module, options = given.module, given.options
     if options.get("softcap") is not None or getattr(module, "sinks", None) is not None:  # SDPA knows neither
-        return own_eager_function(module)(module, query, key, value, attention_mask, **options)
+        return _attend_in_chunks(given, check), None
     fused: Callable[..., tuple[torch.Tensor, torch.Tensor | None]] = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    return fused(module, query, key, value, attention_mask, **options)
+    return fused(module, given.query, given.key, given.value, given.mask, **options)
 
 
-def _attention_function(
+def _attend(
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
+    *,
+    has_fused_masks: bool,
     **options: Any,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    hides_later = options.get("is_causal")  # as the fused function of transformers decides it
+    hides_later = getattr(module, "is_causal", True) if hides_later is None else hides_later
+    is_causal = has_fused_masks and attention_mask is None and query.shape[2] > 1 and bool(hides_later)
+    given = _Given(module, query, key, value, attention_mask, options, is_causal)
     capture = _active.get()
     if capture is None:  # another thread runs this very model while it is being read
-        return _attend_fused(module, query, key, value, attention_mask, options)
-    return capture.attend(module, query, key, value, attention_mask, options)
+        return _attend_fused(given, _never)
+    return capture.attend(given)
+
+
+def _never() -> None:
+    """Another thread's pass is not ours to end."""
 
 
 def _register() -> None:
     from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-    if IMPLEMENTATION not in ALL_ATTENTION_FUNCTIONS.valid_keys():
-        ALL_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, _attention_function)
-        ALL_MASK_ATTENTION_FUNCTIONS.register(IMPLEMENTATION, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+    if EAGER_IMPLEMENTATION not in ALL_ATTENTION_FUNCTIONS.valid_keys():
+        for name, masks, is_fused in ((IMPLEMENTATION, "sdpa", True), (EAGER_IMPLEMENTATION, "eager", False)):
+            ALL_ATTENTION_FUNCTIONS.register(name, functools.partial(_attend, has_fused_masks=is_fused))
+            ALL_MASK_ATTENTION_FUNCTIONS.register(name, ALL_MASK_ATTENTION_FUNCTIONS[masks])
 
 
 @contextlib.contextmanager
@@ -224,30 +279,23 @@ def _switched(model: Any, implementation: str) -> Iterator[None]:
             module.training = True
 
 
-def capture(
-    model: Any,
-    inputs: Mapping[str, Any],
-    layers: Container[int],
-    last: int,
-    receive: Receiver,
-    check: Callable[[], None],
-    tell: Callable[[AttentionCall], None] | None = None,
-) -> None:
-    """Run ``model(**inputs)`` and hand the weights of ``layers`` to ``receive``; stop after layer ``last``.
+def capture(model: Any, inputs: Mapping[str, Any], wanted: Wanted) -> None:
+    """Run ``model(**inputs)`` and hand the weights of the wanted layers over; stop after the last one.
 
     ``model`` is a transformers model without its head, ``inputs`` one text (batch of 1) on the model's
-    device. ``check`` is called before every layer and every chunk, and whatever it raises unwinds. ``tell`` hears
-    what each of these layers is about to work on; a model that is older than the attention interface does not say.
-    The model is left as it was. Raises :class:`UserError` for a model that has no way to show its weights.
+    device. ``wanted.check`` is called before every layer and every chunk, and whatever it raises unwinds.
+    ``wanted.tell`` hears what each of these layers is about to work on; a model that is older than the attention
+    interface does not say. The model is left as it was. Raises :class:`UserError` for a model that has no way to show
+    its weights.
     """
     import torch
 
     _register()
     with _switching, torch.no_grad():
         if model._can_set_attn_implementation():
-            token = _active.set(_Capture(layers, last, receive, check, tell))
+            token = _active.set(_Capture(wanted))
             try:
-                with _switched(model, IMPLEMENTATION):
+                with _switched(model, IMPLEMENTATION if _has_fused(model) else EAGER_IMPLEMENTATION):
                     model(**inputs)
                 return
             except Complete:
@@ -256,21 +304,22 @@ def capture(
                 pass
             finally:
                 _active.reset(token)
-        _capture_outputs(model, inputs, layers, receive, check)
+        _capture_outputs(model, inputs, wanted)
 
 
-def _capture_outputs(
-    model: Any,
-    inputs: Mapping[str, Any],
-    layers: Container[int],
-    receive: Receiver,
-    check: Callable[[], None],
-) -> None:
+def _has_fused(model: Any) -> bool:
+    from transformers import PreTrainedModel
+
+    return all(module._supports_sdpa for module in model.modules() if isinstance(module, PreTrainedModel))
+
+
+def _capture_outputs(model: Any, inputs: Mapping[str, Any], wanted: Wanted) -> None:
     """For attention classes older than the attention interface: ask the model itself, all layers at once."""
-    check()
+    wanted.check()
     implementation = "eager" if model._can_set_attn_implementation() else model.config._attn_implementation
+    name = "attentions" if wanted.decoder is None else f"{wanted.kind}_attentions"
     with _switched(model, implementation):
-        weights = getattr(model(**inputs, output_attentions=True, return_dict=True), "attentions", None)
+        weights = getattr(model(**inputs, output_attentions=True, return_dict=True), name, None)
     if not weights or weights[0] is None:
         raise UserError(
             "A model of the kind {kind} does not show its attention weights.",
@@ -278,6 +327,6 @@ def _capture_outputs(
             kind=model.config.model_type,
         )
     for layer, layer_weights in enumerate(weights):
-        check()
-        if layer in layers:
-            receive(layer, 0, layer_weights.shape[2], layer_weights[0].float())
+        wanted.check()
+        if layer in wanted.layers:
+            wanted.receive(layer, 0, layer_weights.shape[2], layer_weights[0].float())

@@ -50,8 +50,7 @@ def source_of_maps(maps: AttentionMaps) -> Source:
             ctx.check()
             receive(item.layer, item.weights)
 
-    heads = tuple(range(maps.first_head, maps.first_head + maps.heads))
-    return Source(maps.maps[0].kind, maps.queries, maps.keys, maps.layers, heads, each)
+    return Source(maps.maps[0].kind, maps.queries, maps.keys, maps.layers, maps.head_numbers, each)
 
 
 def source_of_layer(item: AttentionMap) -> Source:

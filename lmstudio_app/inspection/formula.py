@@ -6,11 +6,11 @@ out here again, in numpy and in 64 bits, and held against the weights that the m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.inspection.attention import AttentionRequest, ModelAndTokenizer
+from lmstudio_app.inspection.attention import AttentionRequest, ModelAndTokenizer, prepare, stream
 from lmstudio_app.inspection.capture import AttentionCall, Complete
 from lmstudio_app.inspection.tokens import Tokens
 from lmstudio_app.jobs import JobContext
@@ -228,16 +228,9 @@ def _rows_around(around: int, queries: int, keys: int) -> range:
 
 def _run(request: FormulaRequest, gatherer: _Gatherer, ctx: JobContext) -> tuple[str, Tokens, Tokens]:
     """The kind of attention, and the tokens on both sides."""
-    from lmstudio_app.inspection.attention import _checked_layers, _inputs, _reader
-    from lmstudio_app.inspection.capture import capture
-    from lmstudio_app.inspection.tokens import encode_text
-
-    kind, reader = _reader(request.loaded.model)
-    encoded = encode_text(reader, request.loaded.tokenizer, request.attention.text, request.attention.pair)
-    layers = _checked_layers((request.layer,), int(reader.config.get_text_config().num_hidden_layers))
-    inputs = _inputs(reader, encoded.inputs, reader.get_input_embeddings().weight.device)
-    capture(reader, inputs, set(layers), layers[-1], gatherer.receive, ctx.check, gatherer.tell)
-    return kind, encoded.tokens, encoded.tokens
+    prepared = prepare(request.loaded, replace(request.attention, layers=(request.layer,), heads=None), ctx)
+    stream(prepared, gatherer.receive, ctx, gatherer.tell)
+    return prepared.kind, prepared.queries, prepared.keys
 
 
 # --- the formula

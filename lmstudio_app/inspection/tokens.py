@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.words import join_pieces
+from lmstudio_app.tasks.alignment import token_spans
 
+Span = tuple[int, int]
 _SPACE, _NEWLINE, _TAB = "␣", "⏎", "⇥"
 _NO_LIMIT = 10**6  # a tokenizer without a limit says 10^30
 
@@ -29,7 +31,7 @@ class Tokens:
     special: tuple[bool, ...]
     segments: tuple[int | None, ...]
     words: tuple[int | None, ...] = ()
-    spans: tuple[tuple[int, int] | None, ...] = ()
+    spans: tuple[Span | None, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("words", "spans"):
@@ -68,18 +70,22 @@ def _reserved_positions(model: Any) -> int:
     return 0
 
 
-def encode_text(model: Any, tokenizer: Any, text: str, pair: str | None) -> EncodedText:
+def encode_text(
+    model: Any, tokenizer: Any, text: str, pair: str | None, *, lead: str = "", is_laid_out: bool = False
+) -> EncodedText:
     """Tokenise ``text`` (and ``pair``), cut to what the model can number.
 
+    ``lead`` is put in front of the text because the model wants to be told something; its tokens count as special.
+    ``is_laid_out``: the special tokens are in the text already, as a chat template puts them there.
     Raises :class:`UserError` when there is nothing to tokenise or the ids do not fit the model's embedding.
     """
     if not text.strip():
         raise UserError("There is no text to look into.", "Type a sentence and try again.")
     limit = position_limit(model, tokenizer)
-    full = _call(tokenizer, text, pair, None)
+    full = _call(tokenizer, lead + text, pair, None, is_laid_out)
     batch = full
     if limit is not None and full["input_ids"].shape[1] > limit:
-        batch = _call(tokenizer, text, pair, limit)
+        batch = _call(tokenizer, lead + text, pair, limit, is_laid_out)
     ids = batch["input_ids"][0].tolist()
     if not ids:
         raise UserError("The tokenizer made no token of this text.", "Type a sentence and try again.")
@@ -91,27 +97,32 @@ def encode_text(model: Any, tokenizer: Any, text: str, pair: str | None) -> Enco
             token=max(ids),
             vocabulary=vocabulary,
         )
-    special = tuple(bool(flag) for flag in batch.pop("special_tokens_mask")[0].tolist())
+    special = [bool(flag) for flag in batch.pop("special_tokens_mask")[0].tolist()]
     offsets = batch.pop("offset_mapping", None)
     segments = _segments(batch, special)
-    tokens = tuple(tokenizer.convert_ids_to_tokens(ids))
-    spans = offsets[0].tolist() if offsets is not None else [(0, 0)] * len(ids)
+    if is_laid_out:
+        _mark_special(tokenizer, ids, special, segments)
     texts = (text, pair or "")
+    spans = _spans(tokenizer, ids, offsets, segments, (lead + text, texts[1]))
+    _take_away(len(lead), special, segments, spans)
+    tokens = tuple(tokenizer.convert_ids_to_tokens(ids))
     labels = tuple(
-        token if special[i] else _label(tokenizer, token, texts[segments[i] or 0][spans[i][0] : spans[i][1]])
+        token if special[i] else _label(tokenizer, token, _written(texts, segments[i], spans[i]))
         for i, token in enumerate(tokens)
     )
+    words = number_words(texts, segments, spans)
     return EncodedText(
         inputs=dict(batch),
-        tokens=Tokens(tokens, labels, special, segments, *_words(texts, segments, special, offsets)),
+        tokens=Tokens(tokens, labels, tuple(special), tuple(segments), words, tuple(spans)),
         dropped=int(full["input_ids"].shape[1]) - len(ids),
     )
 
 
-def _call(tokenizer: Any, text: str, pair: str | None, limit: int | None) -> Any:
+def _call(tokenizer: Any, text: str, pair: str | None, limit: int | None, is_laid_out: bool) -> Any:
     return tokenizer(
         text,
         pair or None,
+        add_special_tokens=not is_laid_out,
         truncation="longest_first" if limit is not None else False,
         max_length=limit,
         padding=False,
@@ -122,24 +133,58 @@ def _call(tokenizer: Any, text: str, pair: str | None, limit: int | None) -> Any
     )
 
 
-def _segments(batch: Any, special: tuple[bool, ...]) -> tuple[int | None, ...]:
+def _segments(batch: Any, special: Sequence[bool]) -> list[int | None]:
     if batch.is_fast:
-        return tuple(batch.sequence_ids(0))
+        return list(batch.sequence_ids(0))
     types = batch["token_type_ids"][0].tolist() if "token_type_ids" in batch else [0] * len(special)
-    return tuple(None if flag else int(kind) for flag, kind in zip(special, types, strict=True))
+    return [None if flag else int(kind) for flag, kind in zip(special, types, strict=True)]
 
 
-def _words(
-    texts: tuple[str, ...], segments: tuple[int | None, ...], special: tuple[bool, ...], offsets: Any
-) -> tuple[tuple[int | None, ...], tuple[tuple[int, int] | None, ...]]:
-    """The word and the place of every token; the words of all texts are counted on."""
-    words: list[int | None] = [None] * len(special)
-    spans: list[tuple[int, int] | None] = [None] * len(special)
-    if offsets is None:
-        return tuple(words), tuple(spans)
-    for index, (start, end) in enumerate(offsets[0].tolist()):
-        if not special[index]:
-            spans[index] = (start, end)
+def _mark_special(tokenizer: Any, ids: Sequence[int], special: list[bool], segments: list[int | None]) -> None:
+    """Tokenizers do not say so of special tokens that were in the text."""
+    known = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    known = (known | set(tokenizer.all_special_ids)) - {tokenizer.unk_token_id}
+    for index, number in enumerate(ids):
+        if number in known:
+            special[index], segments[index] = True, None
+
+
+def _spans(
+    tokenizer: Any, ids: Sequence[int], offsets: Any, segments: Sequence[int | None], texts: Sequence[str]
+) -> list[Span | None]:
+    """The places of tokens in their texts, looked for where a tokenizer keeps no offsets."""
+    if offsets is not None:
+        places = [(int(start), int(end)) for start, end in offsets[0].tolist()]
+        return [None if segment is None else place for segment, place in zip(segments, places, strict=True)]
+    spans: list[Span | None] = [None] * len(ids)
+    for number, text in enumerate(texts):
+        own = [index for index, segment in enumerate(segments) if segment == number]
+        found = token_spans(tokenizer, [ids[index] for index in own], text)
+        for index, span in zip(own, found, strict=True):
+            spans[index] = span
+    return spans
+
+
+def _take_away(lead: int, special: list[bool], segments: list[int | None], spans: list[Span | None]) -> None:
+    """Let places count behind the first ``lead`` characters of the first text, whose tokens become special."""
+    if not lead:
+        return
+    is_behind = False
+    for index, span in enumerate(spans):
+        if segments[index] != 0:
+            continue
+        is_behind = is_behind or (span is not None and span[1] > lead)
+        if not is_behind:
+            special[index], segments[index], spans[index] = True, None, None
+        elif span is not None:
+            spans[index] = (max(0, span[0] - lead), span[1] - lead)
+
+
+def number_words(
+    texts: Sequence[str], segments: Sequence[int | None], spans: Sequence[Span | None]
+) -> tuple[int | None, ...]:
+    """The word of every token; those of the second text are counted on from the first."""
+    words: list[int | None] = [None] * len(spans)
     count = 0
     for segment, text in enumerate(texts):
         own = [span if segments[index] == segment else None for index, span in enumerate(spans)]
@@ -147,7 +192,11 @@ def _words(
             for index in word.pieces:
                 words[index] = count
             count += 1
-    return tuple(words), tuple(spans)
+    return tuple(words)
+
+
+def _written(texts: Sequence[str], segment: int | None, span: Span | None) -> str:
+    return texts[segment][span[0] : span[1]] if segment is not None and span is not None else ""
 
 
 def _label(tokenizer: Any, token: str, written: str) -> str:

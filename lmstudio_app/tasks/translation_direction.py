@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -165,22 +166,27 @@ class Direction:
                 "Set source_language and target_language, such as en and de.",
             )
         written = [self.lead(target) + text for text, target in zip(texts, targets, strict=True)]
-        with _telling:
-            if self.begins_decoder:
-                set_languages(self.tokenizer, self.languages, source=self.source_language)
+        with self.telling():
             sources = encode_sources(self.tokenizer, written, max_length)
         return [Prompt(ids, self.decoder_prefix(target)) for ids, target in zip(sources, targets, strict=True)]
 
     def written(self, texts: Sequence[str], targets: Sequence[str]) -> list[list[int]]:
         """Translations as the decoder writes them, without special tokens."""
         found: list[list[int]] = []
-        with _telling:
-            for text, target in zip(texts, targets, strict=True):
-                if self.begins_decoder:
-                    set_languages(self.tokenizer, self.languages, target=target)
+        for text, target in zip(texts, targets, strict=True):
+            with self.telling(target):
                 encoded = self.tokenizer(text_target=text, add_special_tokens=False, return_attention_mask=False)
-                found.append(list(encoded["input_ids"]))
+            found.append(list(encoded["input_ids"]))
         return found
+
+    @contextlib.contextmanager
+    def telling(self, target: str = "") -> Iterator[None]:
+        """The tokenizer as it reads sources, or texts in the language ``target``, for as long as this lasts."""
+        with _telling:
+            if self.begins_decoder:
+                source = "" if target else self.source_language
+                set_languages(self.tokenizer, self.languages, source=source, target=target)
+            yield
 
     def decoder_prefix(self, target: str) -> tuple[int, ...]:
         if not self.begins_decoder:

@@ -113,28 +113,28 @@ class EncoderDecoderTranslator:
         else:
             source, self.target = choose_languages(loaded, self.offer, options.source_language, options.target_language)
         chosen = dataclasses.replace(options, source_language=source, target_language=self.target)
-        self._direction = Direction.of(
+        self.direction = Direction.of(
             loaded.tokenizer,
             loaded.model.config,
             chosen,
             prefix,
             language_token=bool(trained.get("language_token", True)),
         )
-        if not self._direction.prefix and not self._direction.languages.tokens:
+        if not self.direction.prefix and not self.direction.languages.tokens:
             prefix = customary_prefix(loaded, source, self.target)
-            self._direction = dataclasses.replace(self._direction, prefix=prefix)
+            self.direction = dataclasses.replace(self.direction, prefix=prefix)
         recipe = read_provenance(loaded.folder).get("recipe") or {}
         learned = (recipe.get("training") or {}).get("max_length")  # longer texts it has never read
         self._limit = min(longest_text(loaded), learned if isinstance(learned, int) else _NO_LIMIT)
 
     def too_long(self, texts: Sequence[str], target: str) -> list[bool]:
-        prompts = self._direction.prompts(texts, [self._into(target)] * len(texts), _NO_LIMIT)
+        prompts = self.direction.prompts(texts, [self._into(target)] * len(texts), _NO_LIMIT)
         return [len(prompt.input_ids) > self._limit for prompt in prompts]
 
     def _into(self, target: str) -> str:
         """The language, if it is said. Raises :class:`UserError` where the model has to be told one."""
         chosen = target or self.target
-        if not chosen and self.offer.asks_target and not self._direction.begins_decoder:
+        if not chosen and self.offer.asks_target and not self.direction.begins_decoder:
             raise UserError(
                 "The model translates into several languages: {languages}.",
                 "Set target_language to one of them.",
@@ -145,7 +145,7 @@ class EncoderDecoderTranslator:
     def write(
         self, texts: Sequence[str], targets: Sequence[str], ctx: JobContext, done: Done | None = None, *, count: int = 1
     ) -> list[list[Hypothesis]]:
-        prompts = self._direction.prompts(texts, [self._into(target) for target in targets], self._limit)
+        prompts = self.direction.prompts(texts, [self._into(target) for target in targets], self._limit)
         return write_hypotheses(
             self._loaded,
             prompts,
@@ -162,7 +162,7 @@ class EncoderDecoderTranslator:
     ) -> list[Alignment | None]:
         if not can_align(self._loaded):
             return [None] * len(pairs)
-        return list(align(self._loaded, self._direction, pairs, [self._into(target) for target in targets], ctx))
+        return list(align(self._loaded, self.direction, pairs, [self._into(target) for target in targets], ctx))
 
 
 class InstructedTranslator:
