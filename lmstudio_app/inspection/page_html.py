@@ -168,8 +168,9 @@ def _in_words(found: HeadStatistics, source: Source) -> dict[str, str]:
     lines = {
         "Looks": _PATTERNS[found.pattern],
         "Spread (entropy)": f"{found.entropy:.2f} bits, of {math.log2(max(2, len(source.keys))):.2f} at most",
-        "Mean distance": f"{found.distance:.1f} tokens",
     }
+    if found.distance is not None:  # between two texts there is none
+        lines["Mean distance"] = f"{found.distance:.1f} tokens"
     if any(source.keys.special):
         lines["To special tokens"] = f"{round(100 * found.special_share)} %"
     query, key = source.queries.labels[found.query], source.keys.labels[found.key]
