@@ -36,14 +36,14 @@ def test_the_weights_are_those_that_the_model_shows_when_it_is_eager(build: Any,
         assert alignment is not None
         if build is build_m2m100:
             tokenizer.src_lang, tokenizer.tgt_lang = "en", "de"
-        ids = tokenizer(translator._direction.lead("de") + source, return_tensors="pt")["input_ids"]
+        ids = tokenizer(translator.direction.lead("de") + source, return_tensors="pt")["input_ids"]
         written = tokenizer(text_target=target, add_special_tokens=False)["input_ids"]
-        begun = [loaded.model.config.decoder_start_token_id, *translator._direction.decoder_prefix("de")]
+        begun = [loaded.model.config.decoder_start_token_id, *translator.direction.decoder_prefix("de")]
         inputs = {"input_ids": ids, "decoder_input_ids": torch.tensor([[*begun, *written]])}
         with torch.inference_mode():
             shown = eager.model(**inputs, output_attentions=True).cross_attentions
         weights = shown[len(shown) - 2][0].mean(0)[len(begun) - 1 : -1].numpy()
-        lead = translator._direction.lead("de")
+        lead = translator.direction.lead("de")
         source_spans = [
             None if span is None or span[0] < len(lead) else (span[0] - len(lead), span[1] - len(lead))
             for span in token_spans(tokenizer, ids[0].tolist(), lead + source)

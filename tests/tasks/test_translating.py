@@ -85,7 +85,7 @@ def test_from_any_into_any(tmp_path: Path) -> None:
 def test_pairs_by_their_prefix(tmp_path: Path) -> None:
     folder = build_t5(tmp_path / "t5")
     customary = make_translator(load(folder), TranslateOptions(source_language="en", target_language="de"))
-    assert customary._direction.prefix == "translate English to German: "
+    assert customary.direction.prefix == "translate English to German: "
     pairs = {f"translation_en_to_{code}": {"prefix": f"translate English to {code}: "} for code in ("de", "fr")}
     change(folder / "config.json", task_specific_params=pairs)
     loaded = load(folder)
@@ -93,14 +93,14 @@ def test_pairs_by_their_prefix(tmp_path: Path) -> None:
     assert offer.pairs == (("en", "de"), ("en", "fr"))
     assert (offer.targets_of("en"), offer.targets_of("de")) == (("de", "fr"), ())
     told = make_translator(loaded, TranslateOptions(target_language="fr"))
-    assert told._direction.prefix == "translate English to fr: "
+    assert told.direction.prefix == "translate English to fr: "
     with pytest.raises(UserError, match="does not translate from de into en") as raised:
         texts(loaded, ["tea"], source_language="de", target_language="en")
     assert "en → de, en → fr" in raised.value.remedy
     with pytest.raises(UserError, match="several languages: de, fr"):
         texts(loaded, ["tea"])
     own = TranslateOptions(source_language="de", target_language="en", source_prefix="say: ")
-    assert make_translator(loaded, own)._direction.prefix == "say: "
+    assert make_translator(loaded, own).direction.prefix == "say: "
 
 
 def test_a_chat_model_is_asked_in_words(chat: LoadedModel) -> None:
