@@ -23,7 +23,7 @@ ROOMS = {module.name for module in pkgutil.iter_modules(lmstudio_app.__path__)}
 # What the first window must not wait for.
 SLOW = (
     "torch", "transformers", "datasets", "huggingface_hub", "pyarrow", "pyqtgraph", "accelerate", "pandas", "captum",
-    "matplotlib",
+    "matplotlib", "scipy",
 )  # fmt: skip
 
 NO_QT = """
