@@ -151,6 +151,7 @@ def play_main_job(stage: Stage) -> None:
     stage.wait_until_idle()
     values = tab.panel.values()
     values["training"] |= TRAINING
+    values["probe"] |= {"text": SENTENCE}
     tab.panel.restore(values, advanced_open=False)
     result = train(stage, tab, picture="3-training")
     for page, name in enumerate(("4-trained", "5-results")):
@@ -182,9 +183,22 @@ def play_main_job(stage: Stage) -> None:
 
     sentiment.inspect_requested.emit(SENTENCE)
     attention = window.tab("attention")
-    stage.wait_for("the attention", lambda: attention.maps is not None and attention.head_view is not None)
+    stage.wait_for("the attention", lambda: attention.studio.reading is not None and attention.inside.panel is not None)
+    attention.studio.choose_head(5, 3)
+    attention.inside.panel.show_view("map")
     stage.wait_until_idle()
     stage.save("7-attention")
+    attention.inside.panel.show_view("lines")
+    attention.studio.choose_head(2, 0)
+    stage.wait_until_idle()
+    stage.save("19-attention-lines")
+    attention.inside.panel.show_view("reasons")
+    stage.wait(8)
+    stage.save("21-attention-reasons")
+    attention.show_run(result.run_folder)
+    stage.wait_for("the replay", lambda: attention.replay is not None and attention.replay.view.isVisible())
+    stage.wait(2)
+    stage.save("20-attention-replay")
 
 
 def play_pretraining(stage: Stage) -> None:

@@ -134,7 +134,7 @@ def live_in_the_window(options: argparse.Namespace) -> int:
             tab.try_requested.emit(str(results[0].model_folder), "sentiment")
             yield "try it", lambda: window.model is not before and self.idle()
             window.tab("sentiment").inspect_requested.emit(SENTENCE)
-            yield "look inside", lambda: window.tab("attention").head_view is not None and self.idle()
+            yield "look inside", lambda: window.tab("attention").inside.panel is not None and self.idle()
             end_of_life = time.monotonic() + 1.0
             yield "look inside", lambda: time.monotonic() > end_of_life
 

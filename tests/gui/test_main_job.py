@@ -96,9 +96,10 @@ def test_a_newcomer_clicks_from_the_model_to_its_attention(
     qtbot.mouseClick(sentiment.one.pane.inspect_button, LEFT)
     qtbot.waitUntil(lambda: window.current_tab == "attention", timeout=PATIENCE)
     attention = window.tab("attention")
-    qtbot.waitUntil(lambda: attention.maps is not None and attention.head_view is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: attention.inside.panel is not None, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: attention.studio.reading is not None, timeout=PATIENCE)
     wait_until_idle(qtbot, window)
-    weights = attention.maps.weights
+    weights = attention.studio.reading.maps.weights
     layers, heads = (2, 4) if which == "tiny" else (6, 12)
     assert weights.shape[:2] == (layers, heads)
     np.testing.assert_allclose(weights.sum(-1), 1.0, atol=1e-3)
