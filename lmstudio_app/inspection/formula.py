@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CELLS = 2**20
 """Scores that are shown at once: 1,024 tokens × 1,024. Of a longer text only some queries are, against all keys."""
 
+_HIDES = -6e4  # models add the lowest number of their precision, -65,504 in float16; nothing else is so low
+
 
 @dataclass(frozen=True, eq=False)
 class FormulaRequest:
@@ -325,7 +327,7 @@ def _hidden_and_bias(call: AttentionCall, head: int, rows: range) -> tuple[Flags
         if part.dtype == torch.bool:
             hidden |= ~part
             continue
-        low = part <= torch.finfo(part.dtype).min / 2
+        low = part <= _HIDES
         hidden |= low
         bias += part.float().masked_fill(low, 0.0)
     return np.asarray(hidden.numpy()), _numbers(bias) if bool(bias.any()) else None

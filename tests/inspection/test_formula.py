@@ -11,7 +11,7 @@ import torch
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.inspection import capture, formula
-from lmstudio_app.inspection.attention import AttentionRequest
+from lmstudio_app.inspection.attention import AttentionRequest, read_attention
 from lmstudio_app.inspection.formula import FormulaRequest, HeadFormula, explain_cell, read_formula
 from lmstudio_app.jobs import JobContext
 from tests.inspection.conftest import FAMILIES
@@ -41,6 +41,19 @@ def test_our_weights_are_the_models_own(family: str, make_loaded: Callable[..., 
             )
             np.testing.assert_allclose(found.output, found.weights @ found.value, atol=1e-4)
             assert (found.weights[found.mask] == 0).all()
+
+
+@pytest.mark.parametrize("family", ["t5", "bart", "marian"])
+@pytest.mark.parametrize("kind", ["decoder", "cross"])
+def test_a_decoder_with_a_source_too(family: str, kind: str, make_headed: Callable[..., Any]) -> None:
+    request = AttentionRequest("the film was good", kind=kind, target="a fine story")
+    loaded = make_headed(family)
+    maps = read_attention(loaded, request, JobContext())
+    found = read_formula(FormulaRequest(loaded, request, maps.layers[-1], 1), JobContext())
+    assert (found.kind, found.queries.labels, found.keys.labels) == (kind, maps.queries.labels, maps.keys.labels)
+    np.testing.assert_allclose(found.weights, maps.head(maps.layers[-1], 1), atol=1e-5)
+    assert found.largest_difference < 1e-5
+    assert (found.looks_back_only, found.mask.any()) == ((kind == "decoder",) * 2)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "qwen3", "t5", "bart", "gpt_oss"])
@@ -211,12 +224,14 @@ def test_of_a_long_text_some_queries_are_shown_against_all_keys(
             explain_cell(part, (rows.stop + 1) % keys if rows.start else rows.stop, 0)
 
 
-def test_half_precision_is_worked_out_in_full(make_loaded: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_worked_out_in_full(dtype: torch.dtype, make_loaded: Callable[..., Any]) -> None:
     loaded = make_loaded("llama")
-    loaded.model.to(torch.bfloat16)
+    loaded.model.to(dtype)
     found = read(loaded)
     assert found.query.dtype == np.float32
     assert found.largest_difference < 1e-5
+    assert found.bias is None
     np.testing.assert_array_equal(found.mask, np.triu(np.ones(found.mask.shape, dtype=bool), k=1))
 
 
