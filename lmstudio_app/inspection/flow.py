@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Matrix = npt.NDArray[np.float32]
 
-WORK_LIMIT = 2 * 10**9  # edges times flows: about a minute on one core
+WORK_LIMIT = 2 * 10**9  # edges times flows: about half a minute on one core
 _UNIT = 2**29  # the library counts in whole numbers of 32 bits
 _MODULES = ("scipy.sparse", "scipy.sparse.csgraph")
 

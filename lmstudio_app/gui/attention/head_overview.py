@@ -1,4 +1,4 @@
-"""All heads as thumbnails, the chosen one in words and as a list, and below it what attention is."""
+"""All heads as thumbnails in any order, the chosen one in words and as a list, and below it what attention is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QScrollArea, QVBoxLay
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.attention_explained import AttentionExplained
 from lmstudio_app.gui.attention.looks_table import LooksTable
+from lmstudio_app.gui.attention.overview_bar import OverviewBar
+from lmstudio_app.gui.attention.overview_texts import describe_head
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.attention.thumbnail_grid import ThumbnailGrid
+from lmstudio_app.gui.text import number_text
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.scaled_label import Heading
 from lmstudio_app.inspection.colormaps import colormap
@@ -28,15 +31,20 @@ class HeadOverview(QFrame):
         self.setProperty("card", True)
         self._studio = studio
         title = Heading(self.tr("All layers and heads"), self, scale=1.0)
-        caption = ElidedLabel(self)
-        caption.setText(self.tr("layers down, heads across; choose one"))
-        caption.setForegroundRole(caption.palette().ColorRole.PlaceholderText)
+        self.caption = ElidedLabel(self)
+        self.caption.setForegroundRole(self.caption.palette().ColorRole.PlaceholderText)
         header = QHBoxLayout()
         header.addWidget(title)
-        header.addWidget(caption, 1)
+        header.addWidget(self.caption, 1)
+        self.bar = OverviewBar(studio.services.settings, self)
+        self.bar.changed.connect(self._arrange)
         self.grid = ThumbnailGrid()
         self.grid.current_changed.connect(self._on_thumbnail_chosen)
         self.grid.activated.connect(self.activated)
+        self.nothing = QLabel(self.tr("No head has such a pattern within these limits."))
+        self.nothing.setWordWrap(True)
+        self.nothing.setForegroundRole(self.nothing.palette().ColorRole.PlaceholderText)
+        self.nothing.hide()
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.summary.setTextFormat(Qt.TextFormat.PlainText)
@@ -49,6 +57,7 @@ class HeadOverview(QFrame):
         column.setContentsMargins(0, 0, theme.em(self, 0.3), 0)
         column.setSpacing(theme.em(self, 0.6))
         column.addWidget(self.grid)
+        column.addWidget(self.nothing)
         column.addWidget(self.summary)
         column.addWidget(self.looks, 1)
         column.addWidget(self.explained)
@@ -64,6 +73,7 @@ class HeadOverview(QFrame):
         layout.setContentsMargins(pad, pad, pad // 2, pad)
         layout.setSpacing(theme.em(self, 0.4))
         layout.addLayout(header)
+        layout.addWidget(self.bar)
         layout.addWidget(self._scroll, 1)
         studio.reading_changed.connect(self._on_reading_changed)
         studio.head_changed.connect(self._show_head)
@@ -73,8 +83,11 @@ class HeadOverview(QFrame):
     # --- what the studio says
 
     def _on_reading_changed(self) -> None:
-        self._paint()
-        if self._studio.reading is not None:
+        reading = self._studio.reading
+        if reading is not None:
+            self.bar.set_table(reading.overview.statistics, has_special=any(reading.keys.special))
+            self._paint()
+            self._arrange()
             self._show_head(self._studio.layer, self._studio.head)
 
     def _show_head(self, layer: int, head: int) -> None:
@@ -104,28 +117,31 @@ class HeadOverview(QFrame):
         lut = colormap(look.colormap, dark=theme.is_dark(self.palette()))
         shades = thumbnail_shades(reading.overview.thumbnails, shared=look.scale == "shared")
         colours = lut[(shades * 255).round().clip(0, 255).astype("uint8")]
-        rows = [self.tr("Layer {number}").format(number=layer) for layer in reading.layers]
-        self.grid.set_thumbnails(colours, rows, [str(head) for head in range(reading.heads)], self._describe)
+        numbers = [str(layer) for layer in reading.layers]
+        rows = [self.tr("Layer {number}").format(number=number) for number in numbers]
+        self.grid.set_thumbnails(colours, rows, [str(head) for head in range(reading.heads)], self._describe, numbers)
 
-    def _describe(self, row: int, column: int) -> str:
-        """A head in words: its name, its strongest look at a word, and how much goes to special tokens."""
+    def _arrange(self) -> None:
+        """The order and the heads that the bar says."""
         reading = self._studio.reading
         if reading is None:
-            return ""
-        lines = [self.tr("Layer {layer}, head {head}").format(layer=reading.layers[row], head=column)]
-        if column < len(reading.overview.summaries[row]):
-            summary = reading.overview.summaries[row][column]
-            lines.append(
-                self.tr("Strongest: “{query}” looks at “{key}” ({weight})").format(
-                    query=reading.queries.labels[summary.query],
-                    key=reading.keys.labels[summary.key],
-                    weight=f"{summary.strongest:.2f}",
-                )
+            return
+        order = self.bar.arranged()
+        self.grid.set_order(order)
+        total = sum(len(heads) for heads in reading.overview.statistics)
+        text = self.tr("layers down, heads across; choose one")
+        if order is not None and len(order) == total:
+            text = self.tr("named layer·head; choose one")
+        elif order is not None:
+            text = self.tr("{shown} of {total} shown, named layer·head").format(
+                shown=number_text(len(order)), total=number_text(total)
             )
-            if any(reading.keys.special):
-                share = round(100 * summary.special_share)
-                lines.append(self.tr("{share} % goes to special tokens").format(share=share))
-        return "\n".join(lines)
+        self.caption.setText(text)
+        self.nothing.setVisible(order is not None and not order)
+
+    def _describe(self, row: int, column: int) -> str:
+        reading = self._studio.reading
+        return "" if reading is None else describe_head(reading, row, column)
 
     def _on_thumbnail_chosen(self, row: int, head: int) -> None:
         reading = self._studio.reading

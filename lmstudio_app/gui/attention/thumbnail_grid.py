@@ -1,4 +1,4 @@
-"""The overview: one thumbnail a head, layers downwards, heads to the right; one of them is selected."""
+"""The overview: one thumbnail a head, in a table of layers and heads or in some order; one of them is selected."""
 
 from __future__ import annotations
 
@@ -22,14 +22,21 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from lmstudio_app.gui import theme
+from lmstudio_app.gui.attention.overview_places import Place, Places, RunningPlaces, TablePlaces
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
 
+_LEAST, _USUAL, _MOST = 1.3, 3.4, 7.0  # width of a thumbnail, in em
+
+
 class ThumbnailGrid(QWidget):
-    """Put it into a scroll area that resizes its widget; thumbnails grow with the width, within limits."""
+    """Put it into a scroll area that resizes its widget; thumbnails grow with the width, within limits.
+
+    A head's place is its row and column in the table, also while :meth:`set_order` shows them otherwise.
+    """
 
     current_changed = Signal(int, int)  # row (a layer's place), column (a head's place)
     activated = Signal()  # Enter or a double click: show the selected head large
@@ -42,11 +49,12 @@ class ThumbnailGrid(QWidget):
         self._tile = QSize(1, 1)  # of the atlas, in its pixels
         self._row_names: Sequence[str] = ()
         self._column_names: Sequence[str] = ()
+        self._row_numbers: Sequence[str] = ()
         self._describe: Callable[[int, int], str] = lambda row, column: ""
         self._current = (0, 0)
-        self._hovered: tuple[int, int] | None = None
-        self._cell = QSize(1, 1)
-        self._step = QSize(1, 1)
+        self._hovered: Place | None = None
+        self._order: list[Place] | None = None
+        self._places: Places = RunningPlaces((), 1, 0, QSize(1, 1), 0)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -60,8 +68,13 @@ class ThumbnailGrid(QWidget):
         row_names: Sequence[str],
         column_names: Sequence[str],
         describe: Callable[[int, int], str],
+        row_numbers: Sequence[str] = (),
     ) -> None:
-        """``colours`` is sRGB ``[rows, columns, height, width, 3]``; ``describe`` gives a thumbnail's tooltip."""
+        """``colours`` is sRGB ``[rows, columns, height, width, 3]``; ``describe`` gives a thumbnail's tooltip.
+
+        ``row_numbers`` are the rows' short names, as thumbnails in another order are called by; else 0, 1 and so on.
+        The order stays; with another number of heads they are a table again.
+        """
         import numpy as np
 
         rows, columns, height, width = colours.shape[:4]
@@ -72,8 +85,11 @@ class ThumbnailGrid(QWidget):
         self._atlas = QImage(
             atlas.data, atlas.shape[1], atlas.shape[0], atlas.strides[0], QImage.Format.Format_RGBX8888
         )
+        if self._shape != (rows, columns):
+            self._order = None
         self._shape, self._tile = (rows, columns), QSize(width, height)
         self._row_names, self._column_names, self._describe = row_names, column_names, describe
+        self._row_numbers = row_numbers or [str(row) for row in range(rows)]
         self._current = (min(self._current[0], rows - 1), min(self._current[1], columns - 1))
         self._lay_out()
         self._tell()
@@ -81,9 +97,20 @@ class ThumbnailGrid(QWidget):
     def clear(self) -> None:
         self._atlas = self._buffer = None
         self._shape = (0, 0)
+        self._order = None
         self._hovered = None
         self.updateGeometry()
         self.update()
+
+    def set_order(self, order: Sequence[Place] | None) -> None:
+        """Show these heads only, one behind the other; None: all of them, as a table."""
+        self._order = None if order is None else list(order)
+        self._hovered = None
+        self._lay_out()
+
+    @property
+    def order(self) -> list[Place] | None:
+        return self._order
 
     @property
     def current(self) -> tuple[int, int]:
@@ -121,34 +148,34 @@ class ThumbnailGrid(QWidget):
         rows, columns = self._shape
         if not rows:
             return
-        left, top = self._margins()
         gap = max(2, theme.em(self, 0.14))
-        room = (self.width() - left) // columns - gap
-        width = max(theme.em(self, 1.3), min(room, theme.em(self, 7)))
-        height = max(theme.em(self, 0.6), round(width * self._tile.height() / self._tile.width()))
-        self._cell = QSize(width, height)
-        self._step = QSize(width + gap, height + gap)
-        self.setMinimumSize(left + columns * (theme.em(self, 1.3) + gap), top + rows * self._step.height() + gap)
+        if self._order is None:
+            left, top = self._margins()
+            size = self._tile_size((self.width() - left) // columns - gap)
+            self._places = TablePlaces(self._shape, QPoint(left, top), size, gap, theme.em(self, _LEAST))
+        else:
+            gap *= 2
+            per_line = max(1, (self.width() + gap) // (theme.em(self, _USUAL) + gap))
+            size = self._tile_size((self.width() + gap) // per_line - gap)
+            head = QFontMetrics(self._small_font()).height() + theme.em(self, 0.1)
+            self._places = RunningPlaces(self._order, per_line, head, size, gap)
+        self.setMinimumSize(self._places.needed)
         self.updateGeometry()
         self.update()
+
+    def _tile_size(self, room: int) -> QSize:
+        width = max(theme.em(self, _LEAST), min(room, theme.em(self, _MOST)))
+        return QSize(width, max(theme.em(self, 0.6), round(width * self._tile.height() / self._tile.width())))
 
     def sizeHint(self) -> QSize:
         return self.minimumSize()
 
     def cell_rect(self, row: int, column: int) -> QRect:
-        """Where a thumbnail is, in pixels of this widget."""
-        left, top = self._margins()
-        place = QPoint(left + column * self._step.width(), top + row * self._step.height())
-        return QRect(place, self._cell)
+        """Where a thumbnail is, in pixels of this widget; empty when it is not shown."""
+        return self._places.rect((row, column))
 
-    def cell_at(self, position: QPoint) -> tuple[int, int] | None:
-        rows, columns = self._shape
-        left, top = self._margins()
-        x, y = position.x() - left, position.y() - top
-        if not rows or x < 0 or y < 0:
-            return None
-        column, row = x // self._step.width(), y // self._step.height()
-        return (row, column) if row < rows and column < columns else None
+    def cell_at(self, position: QPoint) -> Place | None:
+        return self._places.at(position) if self._shape[0] else None
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -168,7 +195,7 @@ class ThumbnailGrid(QWidget):
             if cell is None:
                 QToolTip.hideText()
             else:
-                QToolTip.showText(event.globalPos(), self._describe(*cell), self, self.cell_rect(*cell))
+                QToolTip.showText(event.globalPos(), self._describe(*cell), self, self._places.rect(cell))
             return True
         return super().event(event)
 
@@ -195,22 +222,11 @@ class ThumbnailGrid(QWidget):
             self.update()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        row, column = self._current
-        rows, columns = self._shape
-        control = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
-        keys = {
-            Qt.Key.Key_Left: (row, column - 1),
-            Qt.Key.Key_Right: (row, column + 1),
-            Qt.Key.Key_Up: (row - 1, column),
-            Qt.Key.Key_Down: (row + 1, column),
-            Qt.Key.Key_Home: (0 if control else row, 0),
-            Qt.Key.Key_End: (rows - 1 if control else row, columns - 1),
-            Qt.Key.Key_PageUp: (0, column),
-            Qt.Key.Key_PageDown: (rows - 1, column),
-        }
-        if event.key() in keys and rows:
-            self.set_current(*keys[Qt.Key(event.key())])
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and rows:
+        far = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        target = self._places.moved(self._current, Qt.Key(event.key()), far=far) if self._shape[0] else None
+        if target is not None:
+            self.set_current(*target)
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self._shape[0]:
             self.activated.emit()
         else:
             super().keyPressEvent(event)
@@ -222,33 +238,40 @@ class ThumbnailGrid(QWidget):
             return
         painter = QPainter(self)
         palette = self.palette()
-        rows, columns = self._shape
-        left, top = self._margins()
         painter.setFont(self._small_font())
-        for row, name in enumerate(self._row_names):
-            area = QRect(0, self.cell_rect(row, 0).top(), left - theme.em(self, 0.35), self._cell.height())
-            self._write(painter, area, Qt.AlignmentFlag.AlignRight, name, row == self._current[0])
-        for column, name in enumerate(self._column_names):
-            area = QRect(self.cell_rect(0, column).left(), 0, self._cell.width(), top - theme.em(self, 0.15))
-            self._write(painter, area, Qt.AlignmentFlag.AlignHCenter, name, column == self._current[1])
-        shrinks = self._cell.width() * self.devicePixelRatio() < self._tile.width()
+        shown = self._places.within(event.rect())
+        if isinstance(self._places, RunningPlaces):
+            for place in shown:
+                name = f"{self._row_numbers[place[0]]}·{self._column_names[place[1]]}"
+                area = self._places.name_rect(place)
+                self._write(painter, area, Qt.AlignmentFlag.AlignHCenter, name, place == self._current)
+        else:
+            self._write_names(painter)
+        tile = self._tile
+        shrinks = self._places.size.width() * self.devicePixelRatio() < tile.width()
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, shrinks)
         painter.setPen(QPen(palette.color(QPalette.ColorRole.Mid), 1))
-        exposed = event.rect()
-        for row in range(rows):
-            if not self.cell_rect(row, 0).united(self.cell_rect(row, columns - 1)).intersects(exposed):
-                continue
-            for column in range(columns):
-                target = self.cell_rect(row, column)
-                source = QRectF(
-                    column * self._tile.width(), row * self._tile.height(), self._tile.width(), self._tile.height()
-                )
-                painter.drawImage(QRectF(target), self._atlas, source)
-                painter.drawRect(target.adjusted(0, 0, -1, -1))
+        for row, column in shown:
+            target = self._places.rect((row, column))
+            source = QRectF(column * tile.width(), row * tile.height(), tile.width(), tile.height())
+            painter.drawImage(QRectF(target), self._atlas, source)
+            painter.drawRect(target.adjusted(0, 0, -1, -1))
         if self._hovered is not None and self._hovered != self._current:
             painter.setPen(QPen(palette.color(QPalette.ColorRole.Dark), 2))
-            painter.drawRect(self.cell_rect(*self._hovered))
-        self._outline_current(painter)
+            painter.drawRect(self._places.rect(self._hovered))
+        if not self._places.rect(self._current).isEmpty():
+            self._outline_current(painter)
+
+    def _write_names(self, painter: QPainter) -> None:
+        """Of the rows and columns of the table."""
+        left, top = self._margins()
+        size = self._places.size
+        for row, name in enumerate(self._row_names):
+            area = QRect(0, self.cell_rect(row, 0).top(), left - theme.em(self, 0.35), size.height())
+            self._write(painter, area, Qt.AlignmentFlag.AlignRight, name, row == self._current[0])
+        for column, name in enumerate(self._column_names):
+            area = QRect(self.cell_rect(0, column).left(), 0, size.width(), top - theme.em(self, 0.15))
+            self._write(painter, area, Qt.AlignmentFlag.AlignHCenter, name, column == self._current[1])
 
     def _outline_current(self, painter: QPainter) -> None:
         colour = self.palette().color(QPalette.ColorRole.Accent)
