@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -92,18 +93,19 @@ def atomic_folder(target: Path, *, unless: Callable[[], bool] | None = None) -> 
                 _sync(Path(folder) / name)
             _sync(Path(folder))
         moved: list[Path] = []
-        for attempt in itertools.count():
-            if unless is not None and unless():
-                break
-            moved.append(_beside(target, ".old"))
-            try:
-                with contextlib.suppress(FileNotFoundError):  # there is none, or no longer
+        with _replacing:
+            for attempt in itertools.count():
+                try:
+                    os.replace(temporary, target)  # fails where something stands, which may be another one's work
+                    break
+                except OSError:
+                    if unless is not None and unless():
+                        break
+                    if attempt == _ATTEMPTS or (unless is None and moved):
+                        raise
+                moved.append(_beside(target, ".old"))
+                with contextlib.suppress(FileNotFoundError):  # it was another error, or is gone by now
                     os.replace(target, moved[-1])
-                os.replace(temporary, target)
-                break
-            except OSError:  # another one has been quicker
-                if unless is None or attempt == _ATTEMPTS:
-                    raise
         for aside in moved:
             shutil.rmtree(aside, ignore_errors=True)
         _sync(target.parent)
@@ -111,7 +113,8 @@ def atomic_folder(target: Path, *, unless: Callable[[], bool] | None = None) -> 
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-_ATTEMPTS = 20  # of several that replace one damaged entry of a cache
+_ATTEMPTS = 20  # of several processes that replace one damaged entry of a cache
+_replacing = threading.Lock()  # so that no thread moves aside what another one has just put there
 
 
 _LEFT_BEHIND = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{8}\.(?P<kind>part|old)")
