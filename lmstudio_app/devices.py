@@ -112,3 +112,10 @@ def freed_memory_kept() -> Iterator[None]:
         libc.mallopt(_M_MMAP_THRESHOLD, _GLIBC_DYNAMIC_LIMIT)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 * _GLIBC_DYNAMIC_LIMIT)
         libc.malloc_trim(0)
+
+
+def return_freed_memory() -> None:
+    """Let the C library give what was freed back to the system, which glibc does only at the end of its heap."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)

@@ -299,12 +299,16 @@ def read_attention(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: Jo
     found = store.found()
     if not found:
         raise no_attention(prepared.layers)
-    return AttentionMaps(
-        tuple(AttentionMap(prepared.kind, layer, w, prepared.queries, prepared.keys) for layer, w in found),
-        prepared.dropped,
-        first_head=prepared.heads[0],
-        chosen=prepared.heads if prepared.are_heads_chosen else (),
-    )
+    return as_maps(prepared, [as_map(prepared, layer, weights) for layer, weights in found])
+
+
+def as_map(prepared: Prepared, layer: int, weights: Weights) -> AttentionMap:
+    return AttentionMap(prepared.kind, layer, weights, prepared.queries, prepared.keys)
+
+
+def as_maps(prepared: Prepared, maps: Sequence[AttentionMap]) -> AttentionMaps:
+    chosen = prepared.heads if prepared.are_heads_chosen else ()
+    return AttentionMaps(tuple(maps), prepared.dropped, first_head=prepared.heads[0], chosen=chosen)
 
 
 def no_attention(layers: Sequence[int]) -> UserError:

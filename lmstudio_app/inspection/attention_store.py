@@ -17,10 +17,14 @@ FLOAT32_BYTES = 128 * 2**20  # a layer that would take more is kept as float16, 
 
 
 class LayerStore:
-    """Gathers the chunks in one block ``[layers, heads, query, key]``, allocated at the first chunk."""
+    """Gathers the chunks in one block ``[layers, heads, query, key]``, allocated at the first chunk.
 
-    def __init__(self, layers: Sequence[int]) -> None:
+    ``dtype`` is by default float32, and float16 for large layers.
+    """
+
+    def __init__(self, layers: Sequence[int], dtype: str = "") -> None:
         self._layers = list(layers)
+        self._dtype = dtype
         self._block: Weights | None = None
         self._odd: dict[int, Weights] = {}  # layers whose number of heads differs from the first one's
         self._filled: list[int] = []
@@ -37,12 +41,12 @@ class LayerStore:
         import numpy as np
 
         if self._block is None:
-            self._block = np.empty((len(self._layers), *shape), dtype=_dtype(*shape))
+            self._block = np.empty((len(self._layers), *shape), dtype=self._dtype or usual_dtype(*shape))
         if self._block.shape[1:] == shape:
             row: Weights = self._block[self._layers.index(layer)]
             return row
         if layer not in self._odd:
-            self._odd[layer] = np.empty(shape, dtype=_dtype(*shape))
+            self._odd[layer] = np.empty(shape, dtype=self._dtype or usual_dtype(*shape))
         return self._odd[layer]
 
     def found(self) -> list[tuple[int, Weights]]:
@@ -53,13 +57,14 @@ class LayerStore:
         return [(layer, self._odd.get(layer, rows[layer])) for layer in sorted(self._filled)]
 
 
-def _dtype(heads: int, queries: int, keys: int) -> str:
+def usual_dtype(heads: int, queries: int, keys: int) -> str:
     return "float32" if 4 * heads * queries * keys <= FLOAT32_BYTES else "float16"
 
 
-def layer_bytes(heads: int, queries: int, keys: int) -> int:
+def layer_bytes(heads: int, queries: int, keys: int, dtype: str = "") -> int:
     """What a layer takes when it is kept."""
-    return heads * queries * keys * (4 if _dtype(heads, queries, keys) == "float32" else 2)
+    size = 2 if (dtype or usual_dtype(heads, queries, keys)) == "float16" else 4
+    return heads * queries * keys * size
 
 
 def require_memory(prepared: Prepared) -> None:

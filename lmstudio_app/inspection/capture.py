@@ -21,6 +21,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lmstudio_app.devices import return_freed_memory
 from lmstudio_app.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 IMPLEMENTATION = "lmstudio_capture"  # for models that have a fused attention; their masks are none or boolean
 EAGER_IMPLEMENTATION = "lmstudio_capture_eager"  # for those that have only the plain one, and its masks
-CHUNK_BYTES = 16 * 2**20
+CHUNK_BYTES = 4 * 2**20
+_MANY = 16  # chunks of a large layer
 
 
 class Receiver(Protocol):
@@ -165,7 +167,6 @@ def _attend_in_chunks(
     given: _Given, check: Callable[[], None], receive: Callable[[int, torch.Tensor], None] | None = None
 ) -> torch.Tensor:
     """The output ``[1, query, heads, size]`` by the model's own plain function; ``receive`` takes start and weights."""
-    import torch
 
     eager = own_eager_function(given.module)
     # In half precision the softmax itself would be rounded and the rows would no longer sum to 1. The
@@ -173,7 +174,9 @@ def _attend_in_chunks(
     query, key, value = given.query.float(), given.key.float(), given.value.float()
     queries, heads, keys = query.shape[2], query.shape[1], key.shape[2]
     chunk = max(1, min(queries, CHUNK_BYTES // (4 * heads * keys)))
-    outputs = []
+    if chunk < queries // _MANY:
+        return_freed_memory()  # of the layers before, which would be held beside what a large layer needs
+    joined: torch.Tensor | None = None
     for start in range(0, queries, chunk):
         check()
         rows = slice(start, start + chunk)
@@ -185,10 +188,14 @@ def _attend_in_chunks(
             given.added(rows),
             **{name: _rows_of(option, rows, queries) for name, option in given.options.items()},
         )
-        outputs.append(output)
+        # one block for all outputs: small ones that stay between large ones that go would keep memory from being reused
+        if joined is None:
+            joined = output.new_empty(output.shape[0], queries, *output.shape[2:])
+        joined[:, rows] = output
         if receive is not None:
             receive(start, weights[0])
-    joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+        del output, weights
+    assert joined is not None
     return joined.to(given.query.dtype)
 
 

@@ -65,6 +65,7 @@ def reader_of(model: Any, kind: str | None) -> Reader:
     layers, heads = _sizes(config)
     if kind == "encoder":
         return Reader(kind, model.get_encoder(), layers, heads)
+    layers = int(getattr(config, "num_decoder_layers", None) or layers)  # T5 and its kin
     return Reader(kind, model.base_model, layers, heads, model.get_decoder())
 
 

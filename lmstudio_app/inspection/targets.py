@@ -80,7 +80,7 @@ def require_languages(loaded: Any, languages: Languages) -> None:
     direction = languages.direction
     if direction is None or languages.target or not direction.languages.tokens:
         return
-    if loaded.model.generation_config.forced_bos_token_id is not None and direction.begins_decoder:
+    if direction.begins_decoder and loaded.model.generation_config.forced_bos_token_id is not None:
         return
     known = sorted(direction.languages.tokens)
     if len(known) > 1 and direction.language_token:

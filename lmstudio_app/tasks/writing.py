@@ -230,7 +230,7 @@ def require_writer(loaded: LoadedModel) -> None:
 
 def decoder_start(model: Any) -> int:
     """The token that stands before the first one of every written text."""
-    settings = (model.generation_config, model.config)
+    settings = (getattr(model, "generation_config", None), model.config)
     names = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
     found = (getattr(source, name, None) for name in names for source in settings)
     return next(token for token in found if isinstance(token, int))

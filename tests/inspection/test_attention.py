@@ -27,7 +27,9 @@ FUSED = [
     "modernbert",
     "gpt2",
     "llama",
+    "qwen2",
     "qwen3",
+    "gemma3",
     "t5",
     "bart",
     "marian",
@@ -101,7 +103,7 @@ def test_a_pair_is_read_as_the_model_reads_it(make_loaded: Callable[..., Any], h
     np.testing.assert_allclose(maps.weights, eager_attentions(loaded, "good film", "bad food"), atol=1e-5)
 
 
-@pytest.mark.parametrize("family", ["bert", "llama", "t5", "gpt_oss", "gemma2"])
+@pytest.mark.parametrize("family", ["bert", "llama", "t5", "gpt_oss", "gemma2", "gemma3"])
 def test_chunks_of_queries_give_the_same_weights(
     family: str, make_loaded: Callable[..., Any], heard: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

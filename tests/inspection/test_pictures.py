@@ -1,26 +1,12 @@
-"""Colour maps and the overview."""
+"""Colour maps, and the shades of thumbnails."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
-from lmstudio_app.errors import Cancelled
-from lmstudio_app.inspection.attention import AttentionMap, AttentionMaps, AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS, colormap
-from lmstudio_app.inspection.overview import (
-    OverviewRequest,
-    build_overview,
-    read_overview,
-    thumbnail_shades,
-)
-from lmstudio_app.inspection.tokens import Tokens
-from lmstudio_app.jobs import Control, JobContext
-
-TEXT = "the film was not very good"
+from lmstudio_app.inspection.overview import thumbnail_shades
 
 
 def oklab(colours: np.ndarray) -> np.ndarray:
@@ -75,47 +61,8 @@ def test_ink_has_steps_of_equal_length_and_starts_at_the_paper(dark: bool) -> No
     assert np.abs(colours[0].astype(int) - paper).max() <= 10
 
 
-def synthetic(weights: np.ndarray) -> AttentionMaps:
-    """Maps of one layer with tokens t0, t1, …, the first of which is special."""
-    count = weights.shape[-1]
-    names = tuple(f"t{index}" for index in range(count))
-    tokens = Tokens(names, names, (True, *[False] * (count - 1)), (None, *[0] * (count - 1)))
-    return AttentionMaps((AttentionMap("encoder", 0, weights.astype(np.float32), tokens, tokens),))
-
-
-def test_a_single_strong_cell_stays_visible_in_the_thumbnail() -> None:
-    weights = np.full((1, 200, 200), 0.001)
-    weights[0, 150, 20] = 0.9
-    overview = build_overview(synthetic(weights), JobContext(), size=40)
-    assert overview.thumbnails.shape == (1, 1, 40, 40)
-    assert overview.thumbnails[0, 0, 30, 4] == pytest.approx(0.9)
-    assert (overview.thumbnails > 0.5).sum() == 1
-
-
-def test_the_summary_names_the_strongest_look_at_a_word_and_the_share_of_special_tokens() -> None:
-    weights = np.zeros((2, 3, 3))
-    weights[0] = [[1, 0, 0], [0.5, 0.2, 0.3], [0.6, 0.4, 0]]
-    weights[1] = [[0, 0, 1], [0, 1, 0], [0, 0.9, 0.1]]
-    first, second = build_overview(synthetic(weights), JobContext()).summaries[0]
-    assert (first.query, first.key) == (2, 1)
-    assert first.strongest == pytest.approx(0.4)
-    assert first.special_share == pytest.approx(2.1 / 3)
-    assert second.special_share == 0.0
-
-
 def test_shades_use_a_heads_own_scale_or_a_common_one() -> None:
     thumbnails = np.array([[[[0.04, 0.01]], [[0.0, 0.0]]]], dtype=np.float32)
     np.testing.assert_allclose(thumbnail_shades(thumbnails)[0, 0], [[1.0, 0.5]])
     np.testing.assert_allclose(thumbnail_shades(thumbnails, shared=True)[0, 0], [[0.2, 0.1]])
     assert thumbnail_shades(thumbnails)[0, 1].max() == 0.0
-
-
-def test_the_overview_job_reads_and_can_be_cancelled(make_loaded: Callable[..., Any], heard: Any) -> None:
-    request = OverviewRequest(make_loaded("bert"), AttentionRequest(TEXT))
-    maps, overview = read_overview(request, heard.ctx)
-    assert overview.thumbnails.shape == maps.weights.shape == (2, 4, 8, 8)
-    assert len(overview.summaries) == 2
-    control = Control()
-    control.cancel()
-    with pytest.raises(Cancelled):
-        read_overview(request, JobContext(control=control))
