@@ -268,6 +268,24 @@ def _register() -> None:
 
 
 @contextlib.contextmanager
+def _asked(model: Any, check: Callable[[], None]) -> Iterator[None]:
+    """``check`` before every matrix: of a long text a single layer may take half a second. Only in this thread."""
+    mine = threading.get_ident()
+
+    def ask(*_: Any) -> None:
+        if threading.get_ident() == mine:
+            check()
+
+    matrices = [m for m in model.modules() if getattr(getattr(m, "weight", None), "ndim", 0) == 2]
+    hooks = [module.register_forward_pre_hook(ask) for module in matrices]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@contextlib.contextmanager
 def _switched(model: Any, implementation: str) -> Iterator[None]:
     """``model`` in evaluation mode with another attention implementation; afterwards as it was."""
     from transformers import PreTrainedModel
@@ -290,7 +308,7 @@ def capture(model: Any, inputs: Mapping[str, Any], wanted: Wanted) -> None:
     """Run ``model(**inputs)`` and hand the weights of the wanted layers over; stop after the last one.
 
     ``model`` is a transformers model without its head, ``inputs`` one text (batch of 1) on the model's
-    device. ``wanted.check`` is called before every layer and every chunk, and whatever it raises unwinds.
+    device. ``wanted.check`` is called before every matrix and every chunk, and whatever it raises unwinds.
     ``wanted.tell`` hears what each of these layers is about to work on; a model that is older than the attention
     interface does not say. The model is left as it was. Raises :class:`UserError` for a model that has no way to show
     its weights.
@@ -298,7 +316,7 @@ def capture(model: Any, inputs: Mapping[str, Any], wanted: Wanted) -> None:
     import torch
 
     _register()
-    with _switching, torch.no_grad():
+    with _switching, torch.no_grad(), _asked(model, wanted.check):
         if model._can_set_attn_implementation():
             token = _active.set(_Capture(wanted))
             try:
