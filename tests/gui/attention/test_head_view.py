@@ -197,9 +197,9 @@ def large_reading(studio: AttentionStudio, size: int, heads: int = 2) -> Any:
     tokens = Tokens(names, names, (True, *[False] * (size - 1)), (None, *[0] * (size - 1)))
     weights = np.random.default_rng(0).random((heads, size, size), dtype=np.float32).astype(np.float16)
     item = AttentionMap("decoder", 0, weights, tokens, tokens)
-    return replace(
-        studio.reading, kind="decoder", layers=(0,), heads=heads, queries=tokens, keys=tokens, kept={0: item}
-    )
+    reading = studio.reading
+    prepared = replace(reading.prepared, kind="decoder", queries=tokens, keys=tokens)
+    return replace(reading, prepared=prepared, layers=(0,), heads=heads, kept={0: item})
 
 
 def test_a_large_head_is_drawn_in_a_job(

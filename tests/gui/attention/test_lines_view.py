@@ -191,7 +191,13 @@ def test_two_sides_differ_and_a_long_text_scrolls(
     weights[0, 40, 850] = 20
     item = AttentionMap("cross", 0, weights / 20, target, source)
     studio.set_reading(
-        replace(studio.reading, kind="cross", layers=(0,), heads=2, queries=target, keys=source, kept={0: item})
+        replace(
+            studio.reading,
+            prepared=replace(studio.reading.prepared, kind="cross", queries=target, keys=source),
+            layers=(0,),
+            heads=2,
+            kept={0: item},
+        )
     )
     canvas = view.canvas
     assert (len(canvas._labels[QUERIES]), len(canvas._labels[KEYS])) == (300, 900)

@@ -118,7 +118,9 @@ def test_what_no_browser_could_open_cannot_be_saved(
 
 
 def test_cross_attention_has_no_rollout(qtbot: Any, services: Any, reading: Reading) -> None:
-    dialog = PictureDialog(services.settings, replace(reading, kind="cross"), 0, 0, "rollout")
+    dialog = PictureDialog(
+        services.settings, replace(reading, prepared=replace(reading.prepared, kind="cross")), 0, 0, "rollout"
+    )
     qtbot.addWidget(dialog)
     assert dialog.what.findData("rollout") == -1
     assert dialog.what.currentData() == "head"

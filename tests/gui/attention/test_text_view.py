@@ -134,7 +134,13 @@ def test_cross_attention_shades_the_source_below_the_target(
     weights = np.array([[[0.7, 0.2, 0.1], [0.1, 0.85, 0.05]]], dtype=np.float32)
     item = AttentionMap("cross", 0, weights, target, source)
     studio.set_reading(
-        replace(studio.reading, kind="cross", layers=(0,), heads=1, queries=target, keys=source, kept={0: item})
+        replace(
+            studio.reading,
+            prepared=replace(studio.reading.prepared, kind="cross", queries=target, keys=source),
+            layers=(0,),
+            heads=1,
+            kept={0: item},
+        )
     )
     assert view.areas[1].isVisible()
     assert view.written_title.isVisible()
@@ -162,7 +168,13 @@ def test_a_decoder_starts_at_the_end_and_greys_what_comes_later(
     tokens = Tokens(names, tuple(name[1:] for name in names), (False,) * 9, (0,) * 9)
     item = AttentionMap("decoder", 0, weights, tokens, tokens)
     studio.set_reading(
-        replace(reading, kind="decoder", layers=(0,), heads=1, queries=tokens, keys=tokens, kept={0: item})
+        replace(
+            reading,
+            prepared=replace(reading.prepared, kind="decoder", queries=tokens, keys=tokens),
+            layers=(0,),
+            heads=1,
+            kept={0: item},
+        )
     )
     assert view.token == 8
     view._choose(3)
