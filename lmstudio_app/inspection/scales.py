@@ -163,10 +163,11 @@ def widened(weights: Numbers) -> npt.NDArray[np.float32]:
 
 def pool_shades(shades: Shades, *, signed: bool = False) -> Shades:
     """The largest of every 2 × 2 cells (``signed``: the farthest from 128), so that no single strong one is lost."""
-    return _pool_pairs(_pool_pairs(shades, 0, signed), 1, signed)
+    return pool_pairs(pool_pairs(shades, 0, signed=signed), 1, signed=signed)
 
 
-def _pool_pairs(shades: Shades, axis: int, signed: bool) -> Shades:
+def pool_pairs(shades: Shades, axis: int, *, signed: bool = False) -> Shades:
+    """The same of every two neighbours along one axis only."""
     import numpy as np
 
     length = shades.shape[axis]

@@ -16,10 +16,17 @@ class SourcedNote(Disclosure):
     """``paragraphs`` are rich text; ``key`` is the setting that remembers whether it is open."""
 
     def __init__(
-        self, title: str, paragraphs: Sequence[str], settings: Settings, key: str, parent: QWidget | None = None
+        self,
+        title: str,
+        paragraphs: Sequence[str],
+        settings: Settings,
+        key: str,
+        parent: QWidget | None = None,
+        *,
+        tip: str = "",
     ) -> None:
         super().__init__(title, "", parent)
-        tip = self.tr("What this view can tell and what not, and who found out")
+        tip = tip or self.tr("What this view can tell and what not, and who found out")
         self.button.setToolTip(tip)
         self.button.setAccessibleDescription(tip)
         gap = theme.em(self, 0.3)
