@@ -39,6 +39,7 @@ VIEWS = (
     StudioView("lines", "lines_view", "LinesView", picture="lines"),
     StudioView("text", "text_view", "TextView"),
     StudioView("formula", "formula_view", "FormulaView"),
+    StudioView("together", "together_view", "TogetherView", is_of_head=False, picture="rollout"),
     StudioView("reasons", "reasons_view", "ReasonsView", is_of_head=False),
     StudioView("lens", "lens_view", "LensView", is_of_head=False),
 )
@@ -50,6 +51,7 @@ def view_texts(name: str) -> tuple[str, str]:
         "map": (_tr("Map"), _tr("One head as a table of colours: a row for each token that looks")),
         "lines": (_tr("Lines"), _tr("One head, or all of a layer, as lines from the token that looks")),
         "text": (_tr("Text"), _tr("The text itself, shaded by where one of its tokens looks")),
+        "together": (_tr("Together"), _tr("All heads as one map, and how they differ from layer to layer")),
         "formula": (_tr("Formula"), _tr("How one head works its weights out, number by number")),
         "reasons": (_tr("Reasons"), _tr("What each token adds to an answer, by the gradients of the model")),
         "lens": (_tr("Layer by layer"), _tr("What the model would say if it stopped after each layer")),
