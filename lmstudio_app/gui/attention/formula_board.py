@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import QEvent, QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import (
     QColor,
-    QFont,
-    QFontMetricsF,
     QHelpEvent,
     QKeyEvent,
     QPainter,
@@ -21,6 +18,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.formula_focus import Focus, Spans
+from lmstudio_app.gui.attention.formula_lettering import Lettering
 from lmstudio_app.gui.attention.formula_matrix import MatrixView, Place
 from lmstudio_app.gui.attention.formula_terms import (
     FEATURE,
@@ -39,7 +37,6 @@ from lmstudio_app.inspection.colormaps import colormap, diverging
 from lmstudio_app.inspection.formula import HeadFormula
 
 _WIDEST = 2.1  # a matrix's width to its height
-_SMALL, _LARGE = 0.85, 1.12  # of the font, for captions and for signs
 
 
 class FormulaBoard(QWidget):
@@ -59,6 +56,7 @@ class FormulaBoard(QWidget):
         self._hovered: Focus | None = None
         self._signs: list[tuple[QRect, Sign]] = []
         self._tops: dict[str, int] = {}  # where the title of a matrix begins
+        self._lettering = Lettering(self)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
         self.setAccessibleName(self.tr("The formula of one head, as heat maps"))
@@ -284,27 +282,6 @@ class FormulaBoard(QWidget):
 
     # --- geometry
 
-    def _font(self, scale: float, *, bold: bool = False) -> QFont:
-        font = QFont(self.font())
-        font.setPointSizeF(font.pointSizeF() * scale)
-        if bold:
-            font.setWeight(QFont.Weight.DemiBold)
-        return font
-
-    def _title_height(self) -> int:
-        return theme.em(self, 1.3)
-
-    def _roof(self, terms: Sequence[Term] = (), width: int = 0) -> int:
-        """Title and caption above a matrix: the captions of these terms, or two lines of them."""
-        metrics = QFontMetricsF(self._font(_SMALL))
-        is_low = bool(terms) and all(metrics.horizontalAdvance(term.caption) <= width for term in terms)
-        return self._title_height() + round((1.1 if is_low else 2.1) * metrics.height())
-
-    def _sign_width(self, sign: Sign) -> int:
-        metrics = QFontMetricsF(self._font(_LARGE, bold=True))
-        widest = max(metrics.horizontalAdvance(sign.text), metrics.horizontalAdvance(sign.below))
-        return round(widest) + theme.em(self, 0.9)
-
     def _ruler_width(self, ruler: TokenRuler) -> int:
         return min(ruler.breadth(), theme.em(self, 5.5), max(theme.em(self, 3), self.width() // 9))
 
@@ -321,10 +298,10 @@ class FormulaBoard(QWidget):
     def _lay_out_line(self, line: tuple[Term | Sign, ...], y: int, height: int) -> None:
         terms = [part for part in line if isinstance(part, Term)]
         overhang = next(iter(self._left.values())).overhang()
-        taken = sum(self._sign_width(part) for part in line if isinstance(part, Sign))
+        taken = sum(self._lettering.sign_width(part) for part in line if isinstance(part, Sign))
         taken += sum(self._ruler_width(self._left[term.name]) for term in terms if term.rows_named)
         across = max(theme.em(self, 3), (self.width() - taken - overhang) // len(terms))
-        roof = self._roof(terms, min(across, round(_WIDEST * (height - self._roof()))))
+        roof = self._lettering.roof(terms, min(across, round(_WIDEST * (height - self._lettering.roof()))))
         ruler_height = min(
             max((self._top[term.name].breadth() for term in terms if term.columns_named), default=0),
             theme.em(self, 4.5),
@@ -336,7 +313,7 @@ class FormulaBoard(QWidget):
         x = 0
         for part in line:
             if isinstance(part, Sign):
-                width = self._sign_width(part)
+                width = self._lettering.sign_width(part)
                 self._signs.append((QRect(x, top, width, down), part))
                 x += width
                 continue
@@ -358,7 +335,7 @@ class FormulaBoard(QWidget):
         return QSize(theme.em(self, 42), theme.em(self, 26))
 
     def minimumSizeHint(self) -> QSize:
-        return QSize(theme.em(self, 30), 2 * (self._roof() + theme.em(self, 5)))
+        return QSize(theme.em(self, 30), 2 * (self._lettering.roof() + theme.em(self, 5)))
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
@@ -368,37 +345,12 @@ class FormulaBoard(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        palette = self.palette()
-        text, muted = palette.color(QPalette.ColorRole.Text), theme.muted(palette)
         for term in self.terms:
-            self._write_title(painter, term, text, muted)
-        painter.setFont(self._font(_LARGE, bold=True))
-        painter.setPen(text)
+            view = self.views[term.name]
+            area = QRect(view.x(), self._tops[term.name], view.width(), self._lettering.roof())
+            self._lettering.paint_title(painter, area, term, view.shape)
         for area, sign in self._signs:
-            words = f"{sign.text}\n{sign.below}" if sign.below else sign.text
-            painter.drawText(area, int(Qt.AlignmentFlag.AlignCenter), words)
-
-    def _write_title(self, painter: QPainter, term: Term, text: QColor, muted: QColor) -> None:
-        view, top = self.views[term.name].geometry(), self._tops[term.name]
-        bold = self._font(1.0, bold=True)
-        painter.setFont(bold)
-        painter.setPen(text)
-        symbol = QRect(view.left(), top, view.width(), self._title_height())
-        flags = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter | Qt.TextFlag.TextSingleLine)
-        painter.drawText(symbol, flags, term.symbol)
-        left = round(QFontMetricsF(bold).horizontalAdvance(term.symbol)) + theme.em(self, 0.45)
-        painter.setFont(self.font())
-        rows, columns = self.views[term.name].shape
-        shape = self.tr("{title}, {rows} × {columns}").format(title=term.title, rows=rows, columns=columns)
-        metrics = painter.fontMetrics()
-        if metrics.horizontalAdvance(shape) > view.width() - left:
-            shape = term.title
-        shape = metrics.elidedText(shape, Qt.TextElideMode.ElideRight, view.width() - left)
-        painter.drawText(symbol.adjusted(left, 0, 0, 0), flags, shape)
-        painter.setFont(self._font(_SMALL))
-        painter.setPen(muted)
-        area = QRect(view.left(), top + self._title_height(), view.width(), self._roof())
-        painter.drawText(area, int(Qt.AlignmentFlag.AlignLeft | Qt.TextFlag.TextWordWrap), term.caption)
+            self._lettering.paint_sign(painter, area, sign)
 
     def event(self, event: QEvent) -> bool:
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
@@ -417,7 +369,7 @@ class FormulaBoard(QWidget):
                 return sign.tip
         for term in self.terms:
             view, top = self.views[term.name], self._tops[term.name]
-            if QRect(view.x(), top, view.width(), self._roof()).contains(position):
+            if QRect(view.x(), top, view.width(), self._lettering.roof()).contains(position):
                 return view.accessibleDescription()
         return ""
 
