@@ -134,7 +134,7 @@ def test_a_position_comes_back_as_it_was(tmp_path: Path) -> None:
     model = load(recipe)
     position = Position(
         step=7, epoch=1, batch=3, evaluated_step=6, loss_sum=torch.tensor(0.1), logged_steps=2, best_value=0.75,
-        best_loss=0.4, best_step=4, waited=1, parts=4, train_seconds=1.25, examples=56, data="abc",
+        best_loss=0.4, best_step=4, waited=1, parts=4, train_seconds=1.25, examples=56, data="abc", probe_every=3,
     )  # fmt: skip
     assert all(getattr(position, item.name) != item.default for item in dataclasses.fields(Position))
     optimizer = make_optimizer(model, recipe.training)
