@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,16 @@ def test_a_cancelled_run_goes_on_with_the_same_frames(make_recipe: MakeRecipe, t
     assert told == [0, 3, 6, 9, 12]
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of several threads round otherwise, and a training makes much of little."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_run_drops_what_comes_after_its_checkpoint(make_recipe: MakeRecipe, tmp_path: Path) -> None:
     recipe = watched(make_recipe(epochs=8, checkpoint_every=4, keep_best=False), every=1)
     run(recipe, tmp_path / "straight")
