@@ -27,8 +27,8 @@ class AttentionExplained(Disclosure):
             ),
             self.tr(
                 "weights = softmax( Q K<sup>T</sup> / √d<sub>k</sub> ): the query of a token is compared with the key "
-                "of every other, and softmax turns the scores into shares. d<sub>k</sub> is the length of a key. The view "
-                "<b>Formula</b> shows it with the numbers of the chosen head."
+                "of every other, and softmax turns the scores into shares. d<sub>k</sub> is the length of a key. The "
+                "view <b>Formula</b> shows it with the numbers of the chosen head."
             ),
             self.tr(
                 "Every layer has several heads, and each learned its own way of looking: at the neighbour, at the same "
