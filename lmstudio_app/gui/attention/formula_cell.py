@@ -39,6 +39,9 @@ class FormulaCell(QWidget):
         self.numbers = QLabel(self)
         self.numbers.setTextFormat(Qt.TextFormat.RichText)
         self.numbers.setWordWrap(True)
+        self.numbers.setToolTip(
+            self.tr("Taking the row's largest score off each keeps the powers of e small, and changes no share")
+        )
         self.numbers.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.numbers.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.numbers.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -110,10 +113,10 @@ class FormulaCell(QWidget):
             lines.append(self.tr("e<sup>−∞</sup> = 0, so the weight A is <b>0</b>"))
             return lines
         lines += [
-            self.tr("e<sup>{score} − {largest}</sup> = <b>{numerator}</b> (less the row's largest score)").format(
+            self.tr("e<sup>{score} − {largest}</sup> = <b>{numerator}</b> (minus the largest)").format(
                 score=signed(cell.logit), largest=_bracketed(cell.largest_logit), numerator=_share(cell.numerator)
             ),
-            self.tr("÷ {total}, the sum over the row = weight A: <b>{weight}</b>").format(
+            self.tr("÷ the row's sum {total} = weight A: <b>{weight}</b>").format(
                 total=f"{cell.row_sum:.3f}", weight=_share(cell.weight)
             ),
         ]

@@ -47,11 +47,11 @@ class Sign:
 def terms_of(formula: HeadFormula) -> tuple[tuple[Term | Sign, ...], tuple[Term | Sign, ...]]:
     """The two lines of the formula: how scores come about, and what is made of them."""
     first: list[Term | Sign] = [
-        Term("query", "Q", _tr("queries"), _tr("what each token looks for"), QUERY, FEATURE, rows_named=True),
+        Term("query", "Q", _tr("queries"), _tr("what it looks for"), QUERY, FEATURE, rows_named=True),
         Sign("×", "", _tr("Every query is compared with every key: the products of their numbers are added up")),
-        Term("key", "Kᵀ", _tr("keys, turned"), _tr("what each token is found by"), FEATURE, KEY, columns_named=True),
+        Term("key", "Kᵀ", _tr("keys, turned"), _tr("what it is found by"), FEATURE, KEY, columns_named=True),
         Sign(*_scale(formula)),
-        Term("scores", "S", _tr("scores"), _tr("how well query and key fit"), QUERY, KEY, columns_named=True),
+        Term("scores", "S", _tr("scores"), _tr("how well they fit"), QUERY, KEY, columns_named=True),
     ]
     summands = ["S"]
     if formula.softcap is not None:
@@ -81,9 +81,7 @@ def terms_of(formula: HeadFormula) -> tuple[tuple[Term | Sign, ...], tuple[Term 
             "weights",
             "A",
             _tr("weights"),
-            _tr("how each row shares out 1")
-            if formula.sink is None
-            else _tr("how each row shares out 1, less the sink"),
+            _tr("each row shares out 1") if formula.sink is None else _tr("shares out 1, less the sink"),
             QUERY,
             KEY,
             rows_named=True,
@@ -92,9 +90,9 @@ def terms_of(formula: HeadFormula) -> tuple[tuple[Term | Sign, ...], tuple[Term 
         Sign(
             "×", "", _tr("Each row of the weights mixes the rows of V: much of those it looks at, little of the others")
         ),
-        Term("value", "V", _tr("values"), _tr("what each token hands on"), KEY, VALUE, rows_named=True),
+        Term("value", "V", _tr("values"), _tr("what it hands on"), KEY, VALUE, rows_named=True),
         Sign("=", "", _tr("What this head hands to the rest of its layer")),
-        Term("output", "O", _tr("output"), _tr("the mix each token takes along"), QUERY, VALUE),
+        Term("output", "O", _tr("output"), _tr("what it takes along"), QUERY, VALUE),
     )
     return tuple(first), second
 

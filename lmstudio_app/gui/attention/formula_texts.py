@@ -10,15 +10,15 @@ _ROUNDING = 1e-5  # what numbers of 32 bits cost, over the hundreds of them that
 
 
 def title(formula: HeadFormula) -> str:
-    """Where this is from: layer and head, whose keys, and which rows."""
+    """How large it is, whose keys it uses, and which rows are shown."""
     size, other = formula.key.shape[1], formula.value.shape[1]
-    text = _tr("Layer {layer}, head {head}: {size} numbers a token")
+    text = _tr("{size} numbers a token")
     if size != other:
-        text = _tr("Layer {layer}, head {head}: {size} numbers a query or key, {other} a value")
-    parts = [text.format(layer=formula.layer, head=formula.head, size=size, other=other)]
+        text = _tr("{size} numbers a query or key, {other} a value")
+    parts = [text.format(size=size, other=other)]
     if formula.is_shared:
         parts.append(
-            _tr("K and V, number {key_head}, are shared by heads {first} to {last}").format(
+            _tr("K and V (number {key_head}) serve heads {first} to {last}").format(
                 key_head=formula.key_head, first=formula.sharers[0], last=formula.sharers[-1]
             )
         )

@@ -97,6 +97,7 @@ class FormulaView(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._stack)
         self.setFocusProxy(self.board)
+        self._make_room()
 
     @property
     def formula(self) -> HeadFormula | None:
@@ -142,7 +143,7 @@ class FormulaView(QWidget):
 
     def _restyle(self) -> None:
         ends = diverging(theme.is_dark(self.palette()))
-        parts = ((ends[1], self.tr("less than 0")), (ends[255], self.tr("more than 0")))
+        parts = ((ends[1], self.tr("below 0")), (ends[255], self.tr("above 0")))
         swatch = "<span style='color: rgb({0}, {1}, {2})'>■</span> {3}"
         self.legend.setText("&nbsp; ".join(swatch.format(*(int(part) for part in end), text) for end, text in parts))
         self._show_focus(self.board.focus)

@@ -95,7 +95,7 @@ def test_a_decoder_has_a_mask_and_shared_keys(make_view: Callable[..., FormulaVi
     view = make_view(decoder)
     assert [term.symbol for term in view.board.terms] == ["Q", "Kᵀ", "S", "M", "A", "V", "O"]
     assert "softmax (S + M) =" in signs(view)
-    assert "number 0, are shared by heads 0 to 1" in view.title.text()
+    assert "K and V (number 0) serve heads 0 to 1" in view.title.text()
     mask = view.board.views["mask"]
     assert mask.colour_at((2, 5)) != mask.colour_at((5, 2))
     assert mask.colour_at((5, 2)) == view.palette().color(QPalette.ColorRole.Base)
@@ -201,7 +201,7 @@ def test_another_head_or_text_is_worked_out_when_it_is_seen(
     assert view.formula is not before
     assert view.formula is not None
     assert (view.formula.layer, view.formula.head) == (1, 2)
-    assert "Layer 1, head 2" in view.title.text()
+    assert "8 numbers a token" in view.title.text()
     view.hide()
     studio.set_reading(read_text(ReadingRequest(encoder, AttentionRequest("good food")), JobContext()))
     assert not view.asker.busy
