@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QColor, QPalette, QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QMouseEvent, QPalette, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
@@ -52,9 +52,18 @@ def make_view(qtbot: Any, make_studio: Callable[..., AttentionStudio]) -> Iterat
         view.shutdown()
 
 
+def move_to(widget: Any, place: QPointF) -> None:
+    """Without the pointer of the test before, which Qt may tell of in between."""
+    none = Qt.MouseButton.NoButton
+    event = QMouseEvent(
+        QEvent.Type.MouseMove, place, widget.mapToGlobal(place), none, none, Qt.KeyboardModifier.NoModifier
+    )
+    QApplication.sendEvent(widget, event)
+
+
 def point(view: FormulaView, name: str, row: int, column: int) -> None:
     matrix = view.board.views[name]
-    QTest.mouseMove(matrix, matrix.cell_rect(row, column).center().toPoint())
+    move_to(matrix, matrix.cell_rect(row, column).center())
 
 
 def signs(view: FormulaView) -> list[str]:
@@ -148,7 +157,7 @@ def test_pointing_at_a_number_of_a_query_or_of_a_bar_marks_its_product(
     point(view, "key", 1, 8)
     assert (views["query"].marked, views["key"].marked) == ((3, 1), (1, 8))
     bars = view.cell.bars
-    QTest.mouseMove(bars, QPoint(round(bars.bar_centre(4)), bars.height() // 2))
+    move_to(bars, QPointF(bars.bar_centre(4), bars.height() / 2))
     assert (views["query"].marked, views["key"].marked) == ((3, 4), (4, 5))
     assert bars.marked == 4
 
@@ -328,6 +337,60 @@ def test_signs_and_letters_are_explained(qtbot: Any, make_view: Callable[..., Fo
     assert "softmax" in view.note.text.text()
     view.note.set_open(False)
     assert view.cell.isVisible()
+
+
+@pytest.mark.parametrize("family", ["T5", "Gemma2", "GptOss"])
+def test_what_other_models_do_is_in_the_formula(
+    family: str, make_view: Callable[..., FormulaView], encoder: Any
+) -> None:
+    import torch
+    import transformers
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    sizes |= {"intermediate_size": 64, "head_dim": 8, "sliding_window": 4, "vocab_size": len(encoder.tokenizer)}
+    options = {
+        "T5": {
+            "d_model": 32,
+            "d_kv": 8,
+            "d_ff": 64,
+            "num_heads": 4,
+            "num_layers": 2,
+            "vocab_size": sizes["vocab_size"],
+        },
+        "Gemma2": {**sizes, "query_pre_attn_scalar": 100},
+        "GptOss": {**sizes, "num_local_experts": 2, "num_experts_per_tok": 1},
+    }[family]
+    torch.manual_seed(1)
+    model_class = "T5ForConditionalGeneration" if family == "T5" else f"{family}ForCausalLM"
+    model = getattr(transformers, model_class)(getattr(transformers, f"{family}Config")(**options)).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1 and family == "GptOss":
+            torch.nn.init.normal_(parameter)
+
+    class Loaded:
+        tokenizer = encoder.tokenizer
+
+    Loaded.model = model
+    view = make_view(Loaded())
+    shown, text = signs(view), view.cell.numbers.text()
+    symbols = [term.symbol for term in view.board.terms]
+    if family == "T5":
+        assert symbols == ["Q", "Kᵀ", "S", "B", "A", "V", "O"]
+        assert shown[1] == "× 1 ="
+        assert "softmax (S + B) =" in shown
+        assert "position bias" in text
+    elif family == "Gemma2":
+        assert symbols == ["Q", "Kᵀ", "S", "M", "A", "V", "O"]
+        assert shown[1] == "× 0.1 ="
+        assert "softmax (cap(S) + M) =" in shown
+        assert "capped softly at ±50" in text
+        assert "over 3 tokens back" in next(term.caption for term in view.board.terms if term.symbol == "M")
+    else:
+        tip = next(sign.tip for _, sign in view.board._signs if sign.text == "softmax")
+        assert f"{view.formula.sink:.3f}".replace("-", "−") in tip
+        assert "less the sink" in next(term.caption for term in view.board.terms if term.symbol == "A")
+    assert "10⁻" in view.difference.text()
+    assert "rounding of numbers" in view.difference.text()
 
 
 def test_a_refusal_is_told(qtbot: Any, make_view: Callable[..., FormulaView], encoder: Any) -> None:
