@@ -52,6 +52,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="T3",
         help="what an encoder-decoder model has written, such as a translation (default: it writes one)",
     )
+    parser.add_argument("--source-language", default="", metavar="CODE", help="of the text, such as en")
+    parser.add_argument(
+        "--target-language", default="", metavar="CODE", help="what a model translates into, where it knows several"
+    )
     parser.add_argument(
         "--chat", action="store_true", help="lay the text out as a user's message, by the model's chat template"
     )
@@ -112,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
             messages=({"role": "user", "content": args.text},) if args.chat else (),
             layers=parse_numbers(args.layers, "--layers"),
             heads=parse_numbers(args.heads, "--heads"),
+            source_language=args.source_language,
+            target_language=args.target_language,
         ),
         output=args.output,
         view=args.view or "",

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.capture import AttentionCall, Receiver, Wanted, capture
-from lmstudio_app.inspection.chat_text import chat_text
 from lmstudio_app.inspection.kinds import Reader, kinds_of, reader_of
+from lmstudio_app.inspection.sources import encode_source
 from lmstudio_app.inspection.targets import (
     Languages,
     Written,
@@ -24,9 +24,8 @@ from lmstudio_app.inspection.targets import (
     require_languages,
     write_target,
 )
-from lmstudio_app.inspection.tokens import EncodedText, Tokens, encode_text
+from lmstudio_app.inspection.tokens import Tokens
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.tasks.streaming import whole_characters
 
 if TYPE_CHECKING:
     import numpy as np
@@ -219,11 +218,11 @@ def prepare(loaded: ModelAndTokenizer, request: AttentionRequest, ctx: JobContex
     reader = reader_of(loaded.model, kind)
     layers = _checked_layers(request.layers, reader.layers)
     heads = _checked_heads(request.heads, reader.heads)
-    is_translating = getattr(loaded.model.config, "is_encoder_decoder", False)
+    is_encoder_decoder = getattr(loaded.model.config, "is_encoder_decoder", False)
     languages = Languages()
-    if is_translating:
-        languages = choose_languages(loaded, request.source_language, request.target_language)
-    source = _encode_source(loaded, request, reader, languages)
+    if is_encoder_decoder:
+        languages = choose_languages(loaded, request.source_language, request.target_language, ctx)
+    source = encode_source(reader.module, loaded.tokenizer, request, languages)
     ctx.check()
     tensors = _on_device(source.inputs, reader.module)
     target: Written | None = None
@@ -317,19 +316,6 @@ def no_attention(layers: Sequence[int]) -> UserError:
         "Choose other layers, or a model whose layers all attend.",
         layers=_list(layers),
     )
-
-
-def _encode_source(
-    loaded: ModelAndTokenizer, request: AttentionRequest, reader: Reader, languages: Languages
-) -> EncodedText:
-    tokenizer = loaded.tokenizer
-    if request.messages:
-        text = chat_text(tokenizer, request.messages)
-        return encode_text(reader.module, tokenizer, text, None, is_laid_out=True)
-    text = whole_characters(request.text)
-    pair = whole_characters(request.pair) if request.pair else None
-    with languages.told():
-        return encode_text(reader.module, tokenizer, text, pair, lead=languages.lead)
 
 
 def _on_device(tensors: Mapping[str, Any], module: Any) -> dict[str, torch.Tensor]:

@@ -7,19 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.attention import AttentionRequest
-from lmstudio_app.inspection.tokens import Tokens, encode_text, position_limit
+from lmstudio_app.inspection.sources import encode_source
+from lmstudio_app.inspection.targets import choose_languages, encode_target, require_languages, write_target
+from lmstudio_app.inspection.tokens import Tokens
 from lmstudio_app.jobs import JobContext
-from lmstudio_app.tasks.chat_templates import TemplateRefused, ensure_chat_template, prepare_messages, render
-from lmstudio_app.tasks.streaming import token_text, whole_characters
+from lmstudio_app.tasks.streaming import token_text
 
 if TYPE_CHECKING:
     import torch
 
     from lmstudio_app.models.loading import LoadedModel
-
-LONGEST_WRITTEN = 200  # tokens that a model writes by itself when it is not told what it has written
 
 
 @dataclass(frozen=True)
@@ -33,12 +31,20 @@ class InputText:
     pair: str | None = None
     target: str | None = None
     messages: tuple[Mapping[str, str], ...] = ()
+    source_language: str = ""
+    target_language: str = ""
 
 
 def input_of(request: AttentionRequest) -> InputText:
     """What a request for attention gives to the model."""
-    target, messages = getattr(request, "target", None), getattr(request, "messages", ())
-    return InputText(request.text, request.pair, target, tuple(messages))
+    return InputText(
+        request.text,
+        request.pair,
+        request.target,
+        request.messages,
+        request.source_language,
+        request.target_language,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +95,8 @@ def encode_input(loaded: LoadedModel, given: InputText, ctx: JobContext) -> Mode
     What does not fit the model is cut, with a warning. Raises :class:`UserError` when there is nothing to read.
     """
     model, tokenizer = loaded.model, loaded.tokenizer
-    pair = whole_characters(given.pair) if given.pair else None
-    encoded = encode_text(model, tokenizer, _text_of(tokenizer, given), pair)
+    languages = choose_languages(loaded, given.source_language, given.target_language, ctx)
+    encoded = encode_source(model, tokenizer, given, languages)
     if encoded.dropped:
         ctx.warn(
             "The text is too long for the model: the first {kept} tokens are read, {dropped} are left out.",
@@ -99,13 +105,16 @@ def encode_input(loaded: LoadedModel, given: InputText, ctx: JobContext) -> Mode
         )
     parameters = inspect.signature(model.forward).parameters
     tensors = {name: value.to(loaded.device) for name, value in encoded.inputs.items() if name in parameters}
-    if not getattr(model.config, "type_vocab_size", 0):
-        tensors.pop("token_type_ids", None)  # GPT-2 would add the words of these numbers
     options = {"use_cache": False} if "use_cache" in parameters else {}
     tokens, ids = encoded.tokens, encoded.inputs["input_ids"][0].tolist()
     source = len(ids)
     if loaded.head == "seq2seq-lm":
-        target = _target_ids(loaded, given, tensors, ctx)
+        require_languages(loaded, languages)
+        if given.target is None:
+            written = write_target(loaded, tensors, languages, ctx)
+        else:
+            written = encode_target(loaded, given.target, languages)
+        target = [*written.ids, *written.last]
         tensors["decoder_input_ids"] = _tensor(target[:-1], tensors["input_ids"])
         tokens, ids = joined(tokens, target_tokens(tokenizer, target)), [*ids, *target]
     return ModelInput(
@@ -113,55 +122,10 @@ def encode_input(loaded: LoadedModel, given: InputText, ctx: JobContext) -> Mode
     )
 
 
-def _text_of(tokenizer: Any, given: InputText) -> str:
-    if not given.messages:
-        return whole_characters(given.text)
-    ensure_chat_template(tokenizer)
-    try:
-        text = render(tokenizer, prepare_messages(given.messages), prompt=True)
-    except TemplateRefused as error:
-        raise UserError(
-            "The chat template of this model refuses the messages ({reason}).",
-            "Let the roles alternate: user, assistant, user.",
-            reason=str(error)[:200],
-        ) from error
-    begins = tokenizer.bos_token
-    if begins and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]:
-        text = text.removeprefix(begins)  # the tokenizer puts it there again
-    return text
-
-
 def _tensor(ids: Sequence[int], like: torch.Tensor) -> torch.Tensor:
     import torch
 
     return torch.tensor([list(ids)], dtype=like.dtype, device=like.device)
-
-
-def _target_ids(
-    loaded: LoadedModel, given: InputText, tensors: Mapping[str, torch.Tensor], ctx: JobContext
-) -> list[int]:
-    """The ids of a target with the token that it begins with, and the one that ends it."""
-    from lmstudio_app.models.generation import interruptible
-
-    config = loaded.model.generation_config
-    first = config.decoder_start_token_id
-    if first is None:
-        first = loaded.model.config.decoder_start_token_id
-    if first is None:
-        raise UserError(
-            "The configuration of {model} does not say which token a text begins with.",
-            "Add decoder_start_token_id to its config.json.",
-            model=loaded.reference,
-        )
-    limit = min(LONGEST_WRITTEN, position_limit(loaded.model, loaded.tokenizer) or LONGEST_WRITTEN)
-    if given.target is not None:
-        written = loaded.tokenizer(text_target=whole_characters(given.target), truncation=True, max_length=limit - 1)
-        return [int(first), *written["input_ids"]]
-    ctx.status("The model writes its answer")
-    with interruptible(loaded.model, ctx):
-        written = loaded.model.generate(**tensors, num_beams=1, do_sample=False, max_new_tokens=limit - 2)
-    found: list[int] = written[0].tolist()
-    return found
 
 
 def target_tokens(tokenizer: Any, ids: Sequence[int]) -> Tokens:

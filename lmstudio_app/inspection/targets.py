@@ -51,43 +51,52 @@ class Languages:
 class Written:
     """``ids`` are what goes into the decoder: the token that it begins with, and all but the last of what it writes.
 
-    ``writes`` is what the model writes at each of them, for people. ``text`` is the target; ``tokens.spans`` are places
-    in it. ``dropped`` counts the tokens that did not fit.
+    ``writes`` is what the model writes at each of them, for people; ``last`` has the number of the last of these, where
+    there is one. ``text`` is the target; ``tokens.spans`` are places in it. ``dropped`` counts what did not fit.
     """
 
     ids: tuple[int, ...]
     tokens: Tokens
     writes: tuple[str, ...]
     text: str
+    last: tuple[int, ...]
     dropped: int = 0
 
 
-def choose_languages(loaded: Any, source: str, target: str) -> Languages:
+def choose_languages(loaded: Any, source: str, target: str, ctx: JobContext) -> Languages:
     """The languages of a model that translates, as it and its training declare them.
 
-    Raises :class:`UserError` for languages that it does not have.
+    Of several that it may translate into, the first is taken where none is said, with a warning. Raises
+    :class:`UserError` for languages that the model does not have.
     """
     if getattr(loaded, "head", "") != "seq2seq-lm":
         return Languages()
     from lmstudio_app.tasks.translators import EncoderDecoderTranslator, TranslateOptions
 
     translator = EncoderDecoderTranslator(loaded, TranslateOptions(source_language=source, target_language=target))
-    return Languages(translator.direction, translator.target)
+    direction, target = translator.direction, translator.target
+    known = sorted(direction.languages.tokens)
+    if not target and known and not direction.begins_decoder and direction.language_token:
+        target = known[0]
+        if len(known) > 1:
+            ctx.warn(
+                "The model translates into several languages ({languages}); {language} is taken.",
+                languages=", ".join(known),
+                language=target,
+            )
+    return Languages(direction, target)
 
 
 def require_languages(loaded: Any, languages: Languages) -> None:
-    """Raises :class:`UserError` when the model cannot write without being told a language, and is not."""
+    """Raises :class:`UserError` when the decoder has to begin with a language, and does not know which."""
     direction = languages.direction
-    if direction is None or languages.target or not direction.languages.tokens:
+    if direction is None or languages.target or not direction.begins_decoder:
         return
-    if direction.begins_decoder and loaded.model.generation_config.forced_bos_token_id is not None:
-        return
-    known = sorted(direction.languages.tokens)
-    if len(known) > 1 and direction.language_token:
+    if loaded.model.generation_config.forced_bos_token_id is None:
         raise UserError(
             "The model translates into several languages: {languages}.",
-            "Set target_language to one of them.",
-            languages=", ".join(known),
+            "Set target_language to one of them, and source_language to that of the text.",
+            languages=", ".join(sorted(direction.languages.tokens)),
         )
 
 
@@ -157,9 +166,8 @@ def _written(tokenizer: Any, ids: Sequence[int], following: Sequence[int], text:
     labels = (START, *(_label(tokenizer, *pair, text) for pair in zip(ids[1:], spans[1:], strict=True)))
     last = tuple(_label(tokenizer, number, None, text) for number in following[len(ids) - 1 :])
     words = number_words((text,), segments, spans)
-    return Written(
-        tuple(ids), Tokens(tokens, labels, special, segments, words, spans), (*labels[1:], *last), text, dropped
-    )
+    axis = Tokens(tokens, labels, special, segments, words, spans)
+    return Written(tuple(ids), axis, (*labels[1:], *last), text, tuple(following[len(ids) - 1 :]), dropped)
 
 
 def _label(tokenizer: Any, number: int, span: tuple[int, int] | None, text: str) -> str:

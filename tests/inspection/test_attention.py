@@ -45,7 +45,9 @@ def eager_attentions(loaded: Any, text: str, pair: str | None = None) -> np.ndar
     if model._can_set_attn_implementation():
         model.set_attn_implementation("eager")
     batch = loaded.tokenizer(text, pair, return_tensors="pt")
-    if "token_type_ids" not in inspect.signature(reader.forward).parameters:
+    if "token_type_ids" not in inspect.signature(reader.forward).parameters or not hasattr(
+        model.config, "type_vocab_size"
+    ):  # GPT-2 adds words in their place
         batch.pop("token_type_ids")
     with torch.no_grad():
         attentions = reader(**batch, output_attentions=True).attentions

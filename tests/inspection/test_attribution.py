@@ -303,7 +303,7 @@ def test_a_chat_is_laid_out_by_the_template(make_headed: Callable[..., LoadedMod
         found = explain(loaded, "", messages=({"role": "user", "content": "good film"},), methods=(GRADIENT,))
     finally:
         loaded.tokenizer.chat_template = None
-    assert "".join(found.tokens.labels).replace("##", "") == "[CLS]user:goodfilmbot:[SEP]"
+    assert "".join(found.tokens.labels).replace("##", "") == "user:goodfilmbot:"  # as the chat sends it
 
 
 def test_it_stops_within_a_moment(make_headed: Callable[..., LoadedModel]) -> None:
