@@ -135,8 +135,9 @@ class TogetherControls(QWidget):
             widget.setEnabled(last > 0)
         self.layers.setText(layer_text(self.method, self.layer))
         self.token.setVisible(self.method == "flow")
-        has_source = bool(self._reading.writes) and self._reading.kind == "decoder"
-        self.explanation.setText(explanation(self.method, has_source=has_source))
+        looks_back = self._reading.kind == "decoder"
+        has_source = looks_back and bool(self._reading.writes)
+        self.explanation.setText(explanation(self.method, looks_back=looks_back, has_source=has_source))
 
     def _on_method(self, method: str) -> None:
         self._settings.set(_METHOD, method)

@@ -17,8 +17,8 @@ def method_texts() -> dict[str, tuple[str, str]]:
     }
 
 
-def explanation(method: str, *, has_source: bool) -> str:
-    """``has_source``: it is a decoder, which also looks at a source text."""
+def explanation(method: str, *, looks_back: bool, has_source: bool) -> str:
+    """``looks_back``: no token sees those after it. ``has_source``: it also looks at a source text."""
     texts = {
         "mean": _tr(
             "The average of the heads: where the model looks on the whole. Heads that do different things drown each "
@@ -39,9 +39,12 @@ def explanation(method: str, *, has_source: bool) -> str:
             "evenly than rollout, and takes longer."
         ),
     }
+    said = [texts[method]]
+    if method == "rollout" and looks_back:
+        said.append(_tr("As no token sees those after it, many layers lead nearly all to the first: try fewer."))
     if method in THROUGH_LAYERS and has_source:
-        return _tr("{explanation} What comes from the source text is not counted.").format(explanation=texts[method])
-    return texts[method]
+        said.append(_tr("What comes from the source text is not counted."))
+    return " ".join(said)
 
 
 def layer_text(method: str, layer: int | None) -> str:

@@ -52,6 +52,7 @@ class Segments(QWidget):
             "QPushButton:focus { border-color: palette(text); }"
             "QPushButton:checked { background: palette(highlight); color: palette(highlighted-text);"
             " border-color: palette(highlight); }"
+            "QPushButton:disabled { color: palette(dark); border-color: palette(mid); }"
             "QPushButton:checked:focus { border: 2px solid palette(text); }"
         )
 

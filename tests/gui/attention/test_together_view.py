@@ -211,6 +211,18 @@ def test_between_two_texts_only_mean_and_largest_are_offered(qtbot: Any, make_vi
     assert view.controls.method == "rollout"
 
 
+def test_of_a_model_that_looks_back_it_warns_of_the_first_token(
+    qtbot: Any, make_view: Callable[..., Made], decoder: Any
+) -> None:
+    view, studio = make_view()
+    view.controls.methods.buttons["rollout"].click()
+    assert "lead nearly all to the first" not in view.controls.explanation.text()
+    studio.set_reading(read_text(ReadingRequest(decoder, AttentionRequest(TEXT)), JobContext()))
+    settle(qtbot, view)
+    assert "lead nearly all to the first" in view.controls.explanation.text()
+    np.testing.assert_allclose(np.triu(shown(view), k=1), 0, atol=1e-7)
+
+
 def dot(chart: LayerChart, row: int, value: float) -> QPoint:
     scene = chart.plot.getPlotItem().getViewBox().mapViewToScene(QPointF(row, value))
     return chart.plot.mapFromScene(scene)
