@@ -7,11 +7,10 @@ from pathlib import Path
 
 from lmstudio_app.cli.console import console_context
 from lmstudio_app.devices import DEVICES
-from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.arrangement import Arrangement
 from lmstudio_app.inspection.attention import AttentionRequest
 from lmstudio_app.inspection.colormaps import COLORMAPS
-from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, MAXIMUM_WIDTH, MINIMUM_WIDTH, PictureStyle
+from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, MAXIMUM_WIDTH, MINIMUM_WIDTH, PictureStyle, check_width
 from lmstudio_app.inspection.export import VIEWS, AttentionJob, run_attention_job
 from lmstudio_app.inspection.scales import SCALES
 from lmstudio_app.options import parse_numbers
@@ -98,14 +97,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    if not MINIMUM_WIDTH <= args.width <= MAXIMUM_WIDTH:
-        raise UserError(
-            "A picture cannot be {width} pixels wide.",
-            "Choose a width from {minimum} to {maximum}.",
-            width=args.width,
-            minimum=MINIMUM_WIDTH,
-            maximum=MAXIMUM_WIDTH,
-        )
+    check_width(args.width)
     job = AttentionJob(
         model=args.model,
         request=AttentionRequest(

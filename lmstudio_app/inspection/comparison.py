@@ -11,22 +11,22 @@ of layers is read again when somebody asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lmstudio_app.errors import UserError
-from lmstudio_app.inspection.arrangement import Arrangement, Side, arrange_side
+from lmstudio_app.inspection.arrangement import Arrangement, arrange_side
 from lmstudio_app.inspection.attention import (
     AttentionRequest,
     ModelAndTokenizer,
     Prepared,
     no_attention,
     prepare,
-    stream,
 )
 from lmstudio_app.inspection.attention_store import LayerStore, layer_bytes
 from lmstudio_app.inspection.comparison_measures import ChangeGatherer, HeadChange
+from lmstudio_app.inspection.comparison_rows import side_of, stream_compared
 from lmstudio_app.inspection.reading import KEPT_BYTES
 from lmstudio_app.inspection.token_matching import Axis, match_tokens
 from lmstudio_app.jobs import JobContext, Meter
@@ -177,9 +177,9 @@ def read_pair(request: PairRequest, ctx: JobContext) -> LayerPair:
         return comparison.kept[place]
     found = []
     for which, layer in enumerate(comparison.layers[place]):
-        side = _side(comparison.queries, comparison.keys, which, is_paired=comparison.is_paired)
+        side = side_of(comparison.queries, comparison.keys, which, is_paired=comparison.is_paired)
         store = LayerStore((layer,))
-        _stream(comparison.prepared[which], (layer,), side, store.receive, ctx)
+        stream_compared(comparison.prepared[which], (layer,), side, store.receive, ctx)
         ((_, weights),) = store.found()
         found.append(weights)
     return LayerPair(*found)
@@ -249,19 +249,6 @@ def _have_one_vocabulary(first: Any, second: Any) -> bool:
 # --- reading
 
 
-@dataclass(frozen=True, eq=False)
-class _Side:
-    rows: Side
-    columns: Side
-    is_mean: bool
-
-
-def _side(queries: Axis, keys: Axis, which: int, *, is_paired: bool) -> _Side:
-    if which == 0:
-        return _Side(queries.first, keys.first, not is_paired)
-    return _Side(queries.second, keys.second, not is_paired)
-
-
 class _Reader:
     """Gathers changes by the place of a pair, and keeps pairs as long as they are small."""
 
@@ -270,7 +257,7 @@ class _Reader:
 
         self._prepared = prepared
         self._queries, self._keys = queries, keys
-        self._sides = tuple(_side(queries, keys, which, is_paired=is_paired) for which in (0, 1))
+        self._sides = tuple(side_of(queries, keys, which, is_paired=is_paired) for which in (0, 1))
         self._is_paired = is_paired
         self._columns = tuple(torch.tensor([pair[which] for pair in keys.pairs]) for which in (0, 1))
         self._lines = tuple(torch.tensor([pair[which] for pair in queries.pairs]) for which in (0, 1))
@@ -314,7 +301,7 @@ class _Reader:
             came.add(layer)
             meter.update(2 * places.start + len(came))
 
-        _stream(self._prepared[0], first_layers, self._sides[0], keep, ctx)
+        stream_compared(self._prepared[0], first_layers, self._sides[0], keep, ctx)
         found = dict(stores[0].found())
         by_layer = {pair[1]: (place, found.get(pair[0])) for place, pair in zip(places, pairs, strict=True)}
 
@@ -328,7 +315,7 @@ class _Reader:
             if start + weights.shape[1] == queries:
                 meter.update(places.start + len(places) + place + 1)
 
-        _stream(self._prepared[1], second_layers, self._sides[1], receive, ctx)
+        stream_compared(self._prepared[1], second_layers, self._sides[1], receive, ctx)
         if keeps:
             seconds = dict(stores[1].found())
             for layer, (place, first) in by_layer.items():
@@ -350,65 +337,6 @@ class _Reader:
         if not self._keys.is_same:
             before, after = before[..., self._columns[0]], after[..., self._columns[1]]
         self.gatherers[place].add(rows, before.float(), after.float())
-
-
-def _stream(
-    prepared: Prepared,
-    layers: Sequence[int],
-    side: _Side,
-    receive: Callable[[int, int, int, torch.Tensor], None],
-    ctx: JobContext,
-) -> None:
-    """As :func:`lmstudio_app.inspection.attention.stream`, of the tokens and heads that are compared, on the CPU."""
-    arrangers: dict[int, _RowArranger] = {}
-
-    def arrange(layer: int, start: int, queries: int, weights: torch.Tensor) -> None:
-        weights = weights.cpu()
-        if side.is_mean:
-            weights = weights.mean(dim=0, keepdim=True)
-        if side.rows.is_whole and side.columns.is_whole:
-            receive(layer, start, queries, weights)
-            return
-        if layer not in arrangers:
-            arrangers[layer] = _RowArranger(side.rows, side.columns)
-        first, rows = arrangers[layer].add(weights)
-        if rows.shape[1]:
-            receive(layer, first, len(side.rows.groups), rows)
-
-    stream(replace(prepared, layers=tuple(sorted(layers))), arrange, ctx)
-
-
-class _RowArranger:
-    """Makes words of the tokens of one layer, as its rows come: columns are summed, rows averaged (Clark et al. 2019).
-
-    As :func:`lmstudio_app.inspection.arrangement.arrange`, which needs all rows at once.
-    """
-
-    def __init__(self, rows: Side, columns: Side) -> None:
-        import torch
-
-        self._groups = rows.groups
-        self._words = torch.tensor([place for place in columns.places if place is not None])
-        self._count = len(columns.groups)
-        self._next = 0  # the word whose rows come next
-        self._rest: torch.Tensor | None = None  # rows of a word that is not complete
-
-    def add(self, weights: torch.Tensor) -> tuple[int, torch.Tensor]:
-        """Rows that follow the last ones; returns the words that are complete with them, from which one on."""
-        import torch
-
-        summed = weights.new_zeros(*weights.shape[:2], self._count).index_add_(2, self._words, weights)
-        if self._rest is not None:
-            summed = torch.cat([self._rest, summed], dim=1)
-        first, used = self._next, 0
-        rows = []
-        while self._next < len(self._groups) and used + len(self._groups[self._next]) <= summed.shape[1]:
-            size = len(self._groups[self._next])
-            rows.append(summed[:, used : used + size].mean(dim=1))
-            used += size
-            self._next += 1
-        self._rest = summed[:, used:].clone()
-        return first, torch.stack(rows, dim=1) if rows else summed[:, :0]
 
 
 # --- laying out

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
+from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.colormaps import colormap
 from lmstudio_app.inspection.typeface import families_for
 
@@ -45,6 +46,18 @@ class PictureStyle:
     dark: bool = False
     colormap: str = "ink"
     scale: str = "head"
+
+
+def check_width(width: int) -> None:
+    """Raises :class:`UserError` for a width in pixels that no picture can have."""
+    if not MINIMUM_WIDTH <= width <= MAXIMUM_WIDTH:
+        raise UserError(
+            "A picture cannot be {width} pixels wide.",
+            "Choose a width from {minimum} to {maximum}.",
+            width=width,
+            minimum=MINIMUM_WIDTH,
+            maximum=MAXIMUM_WIDTH,
+        )
 
 
 class Sheet:

@@ -53,7 +53,7 @@ def draw_head(
     sheet = Sheet(style, [*queries, *keys, subtitles.title, *subtitles.captions])
     scaled = scale_weights(weights, style.scale, mean)
     captions = (*subtitles.captions, _scale_caption(scaled))
-    marks = _bar_marks(scaled)
+    marks = bar_marks(scaled)
     bar = sheet.line_height * 0.8
     bar_space = sheet.margin + bar + sheet.line_height / 2 + max(sheet.width_of(text) for _, text in marks)
     most = sheet.width / 5
@@ -189,7 +189,7 @@ def _height_of(sheet: Sheet, queries: Sequence[str], keys: Sequence[str], width:
     return min(max(width / len(keys) * len(queries), room_for_names), _TALLEST * width)
 
 
-def _bar_marks(scaled: Scaled) -> list[tuple[float, str]]:
+def bar_marks(scaled: Scaled) -> list[tuple[float, str]]:
     """Places on the colour bar, 0 to 1, and what they stand for."""
     places = (0.0, 0.25, 0.5, 0.75, 1.0)
     if scaled.is_relative:

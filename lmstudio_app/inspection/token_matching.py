@@ -17,6 +17,7 @@ from lmstudio_app.inspection.arrangement import Arrangement, Side, arrange_side
 from lmstudio_app.inspection.tokens import Tokens
 
 Slot = tuple[int | None, int | None]  # the places of a token in both, None where it is in one only
+DIFFERS = "≠"  # stands for a token that is not the same in both
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,13 @@ class Axis:
         return tuple((i, j) for i, j in found if i is not None and j is not None)
 
     def labels(self, which: int) -> tuple[str, ...]:
-        """What stands in the slots of the first (0) or second (1) map; empty where that one has no such token."""
+        """What stands in the slots of the first (0) or second (1) map; empty where that one has no such token.
+
+        Of the difference of both (2): :data:`DIFFERS` where they have not the same token.
+        """
+        if which == 2:
+            common, labels = set(self.common), self.labels(1)
+            return tuple(label if slot in common else DIFFERS for slot, label in enumerate(labels))
         side = (self.first, self.second)[which].tokens.labels
         return tuple("" if (place := slot[which]) is None else side[place] for slot in self.slots)
 

@@ -65,6 +65,11 @@ def checkpoint_folder(folder: Path, step: int) -> Path:
     return folder / f"{_PREFIX}{step:08}"
 
 
+def step_of(checkpoint: Path) -> int:
+    """The optimizer steps after which a checkpoint was written."""
+    return int(checkpoint.name.removeprefix(_PREFIX))
+
+
 def load_weights(folder: Path, model: nn.Module, adapter: Any = None) -> None:
     """The weights of a checkpoint alone, into ``model`` or into its ``adapter`` (a ``peft.PeftModel``), if it has one.
 
