@@ -33,6 +33,7 @@ class Heatmap(QWidget):
 
     cell_changed = Signal(object)  # Cell or None: what the read-out should tell
     cell_kept = Signal(object)  # Cell or None: marked by a click or a key
+    range_changed = Signal()  # another part is in view
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -154,6 +155,14 @@ class Heatmap(QWidget):
         assert self._weights is not None
         return float(self._weights[cell])
 
+    def show_range(self, queries: tuple[float, float], keys: tuple[float, float]) -> None:
+        """Zoom to this part, as :meth:`visible_range` tells it."""
+        self._box.setRange(xRange=keys, yRange=queries, padding=0)
+
+    def point_at(self, cell: Cell | None) -> None:
+        """As if the mouse was over a cell, for maps that lie beside each other."""
+        self._hover(cell)
+
     def visible_range(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """First and last query in view, first and last key in view."""
         (left, right), (upper, lower) = self._box.viewRange()
@@ -218,6 +227,7 @@ class Heatmap(QWidget):
         self._rows.set_range(upper, lower)
         self._columns.set_range(left, right)
         self._show_shades()
+        self.range_changed.emit()
 
     # --- the cell
 
