@@ -284,7 +284,7 @@ def test_pictures_show_three_maps(bert: Loaded, tmp_path: Path) -> None:
     svg = save_comparison(SaveComparison(found, tmp_path / "found.svg", ("one", "two"), (1, 2)), JobContext())
     text = svg.read_text(encoding="utf-8")
     assert all(part in text for part in ("A: one", "B: two", "B minus A", "Layer 1, head 2", "movie", "film", DIFFERS))
-    with pytest.raises(UserError, match="ends in .html"):
+    with pytest.raises(UserError, match=r"ends in \.html"):
         save_comparison(SaveComparison(found, tmp_path / "found.html", ("one", "two")), JobContext())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.png", "found.svg"]
 
