@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import dialogs, theme
-from lmstudio_app.gui.attention.compare_input import MODELS, TEXTS, TRAINED, CompareInput
+from lmstudio_app.gui.attention.compare_input import TEXTS, TRAINED, CompareInput
 from lmstudio_app.gui.attention.compare_queries import Comparable, find_comparable
 from lmstudio_app.gui.attention.compare_view import CompareView
 from lmstudio_app.gui.attention.compare_work import CompareWork, Plan
@@ -218,5 +218,3 @@ class ComparePage(QWidget):
             self.tr("The food was great, the service was not."),
         )
 
-
-__all__ = ["MODELS", "TEXTS", "TRAINED", "ComparePage"]

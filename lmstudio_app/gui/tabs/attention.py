@@ -16,7 +16,7 @@ from lmstudio_app.gui.plotting import import_pyqtgraph, is_pyqtgraph_imported
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.widgets.mode_bar import ModeBar
 
-INSIDE, LEARNING = 0, 1
+INSIDE, COMPARE, LEARNING = 0, 1, 2
 
 
 class AttentionTab(QWidget):
@@ -31,18 +31,22 @@ class AttentionTab(QWidget):
             self.tr("What to look at"),
             (
                 (self.tr("Look inside"), self.tr("One text: where each of its tokens looks")),
+                (self.tr("Compare"), self.tr("Two texts, two models, or one before and after its training")),
                 (self.tr("While it learns"), self.tr("A sentence that was watched during a training, step by step")),
             ),
             self,
         )
         self.inside = InsidePage(self.studio, self)
         self.inside.step_requested.connect(self.step_requested)
-        self.replay: Any = None  # a ReplayPage, built when it is first shown
-        self._learning = QWidget(self)
-        QVBoxLayout(self._learning).setContentsMargins(0, 0, 0, 0)
+        self.compare: Any = None  # a ComparePage, built when it is first shown
+        self.replay: Any = None  # a ReplayPage, as well
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.inside)
-        self._stack.addWidget(self._learning)
+        self._comparing, self._learning = QWidget(self), QWidget(self)
+        for holder in (self._comparing, self._learning):
+            QVBoxLayout(holder).setContentsMargins(0, 0, 0, 0)
+            self._stack.addWidget(holder)
+        self._model: Any = None
         self.bar.currentChanged.connect(self._on_mode_chosen)
         layout = QVBoxLayout(self)
         pad = theme.em(self, 0.9)
@@ -54,7 +58,10 @@ class AttentionTab(QWidget):
 
     def set_model(self, loaded: Any) -> None:
         """Look into another model; a text that was shown is shown again for it."""
+        self._model = loaded
         self.inside.set_model(loaded)
+        if self.compare is not None:
+            self.compare.set_model(loaded)
 
     def show_text(self, text: str, pair: str | None = None) -> None:
         """Put a text into the field and show its attention; without a model, wait for one."""
@@ -65,27 +72,45 @@ class AttentionTab(QWidget):
         """Play what was recorded while this run trained."""
         self._wanted_run = folder
         self.bar.setCurrentIndex(LEARNING)
-        self._show_replay()
+        self._show_page()
 
     def shutdown(self) -> None:
         self._import = None
         self.inside.shutdown()
         self.studio.shutdown()
-        if self.replay is not None:
-            self.replay.shutdown()
+        for page in (self.compare, self.replay):
+            if page is not None:
+                page.shutdown()
 
     def _on_mode_chosen(self, mode: int) -> None:
         self._stack.setCurrentIndex(mode)
-        if mode == LEARNING:
-            self._show_replay()
+        self._show_page()
 
-    def _show_replay(self) -> None:
-        """Its charts need pyqtgraph, which is imported beside the window."""
-        if self.replay is None and not is_pyqtgraph_imported():
+    def _show_page(self) -> None:
+        """The charts of the other pages need pyqtgraph, which is imported beside the window."""
+        mode = self._stack.currentIndex()
+        if mode == INSIDE:
+            return
+        if not is_pyqtgraph_imported():
             if self._import is None:
                 self._import = handle = self._services.query_runner.start(import_pyqtgraph, None, quiet=True)
-                handle.succeeded.connect(lambda _: self._show_replay() if handle is self._import else None)
+                handle.succeeded.connect(lambda _: self._show_page() if handle is self._import else None)
             return
+        if mode == COMPARE:
+            self._show_compare()
+        else:
+            self._show_replay()
+
+    def _show_compare(self) -> None:
+        if self.compare is None:
+            from lmstudio_app.gui.attention.compare_page import ComparePage
+
+            self.compare = ComparePage(self._services, self._comparing)
+            self.compare.step_requested.connect(self.step_requested)
+            self.compare.set_model(self._model)
+            self._comparing.layout().addWidget(self.compare)
+
+    def _show_replay(self) -> None:
         if self.replay is None:
             from lmstudio_app.gui.attention.replay_page import ReplayPage
 
