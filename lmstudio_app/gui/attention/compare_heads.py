@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import QEvent, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtWidgets import QWIDGETSIZE_MAX, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention import compare_texts
@@ -77,7 +77,7 @@ class CompareHeads(QFrame):
         self.grid.blockSignals(True)
         self.grid.set_current(*comparison.order()[0])
         self.grid.blockSignals(False)
-        self._bring_into_view()
+        QTimer.singleShot(0, self, self._bring_into_view)  # when it is laid out
 
     def _paint(self) -> None:
         """One scale for all, so that heads that change stand out; the square root brings out what is weak."""
@@ -92,7 +92,7 @@ class CompareHeads(QFrame):
         colours = diverging(theme.is_dark(self.palette()))[places.round().astype(np.uint8)]
         numbers = [str(second) if first == second else f"{first}/{second}" for first, second in comparison.layers]
         rows = [self.tr("Layer {number}").format(number=number) for number in numbers]
-        heads = [str(head) for head in range(comparison.heads)] if comparison.is_paired else [self.tr("mean")]
+        heads = [str(head) for head in range(comparison.heads)] if comparison.is_paired else [""]
         self.grid.set_thumbnails(
             colours, rows, heads, lambda row, head: compare_texts.describe(comparison, (row, head)), numbers
         )
@@ -103,6 +103,8 @@ class CompareHeads(QFrame):
             return
         is_sorted = self.order.currentData() == MOST_FIRST
         self.grid.set_order(comparison.order() if is_sorted else None)
+        room = theme.em(self, 6) + comparison.heads * theme.em(self, 3.7)  # a table need not be large
+        self.grid.setMaximumWidth(QWIDGETSIZE_MAX if is_sorted else room)
         colours = self.tr("orange: more attention in B, blue: less")
         named = self.tr("named layer·head") if is_sorted else self.tr("layers down, heads across")
         if not comparison.is_paired:
@@ -112,7 +114,7 @@ class CompareHeads(QFrame):
     def _on_order_chosen(self) -> None:
         self._settings.set("compare.order", self.order.currentData())
         self._arrange()
-        self._bring_into_view()
+        QTimer.singleShot(0, self, self._bring_into_view)  # when it is laid out
 
     def _on_chosen(self, row: int, head: int) -> None:
         self._bring_into_view()

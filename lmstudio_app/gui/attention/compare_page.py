@@ -174,8 +174,8 @@ class ComparePage(QWidget):
             self.empty.set_texts(
                 self.tr("Choose a second model and a text"),
                 self.tr(
-                    "You will see which heads look elsewhere in the second model. It is clearest when one of them was "
-                    "made of the other by training."
+                    "You will see which heads look elsewhere in the second model. Clearest are a model and what was "
+                    "made of it by training. A text to try:"
                 ),
             )
             self._offer_texts()
@@ -202,7 +202,10 @@ class ComparePage(QWidget):
 
     def _try_texts(self, text: str, other: str | None = None) -> None:
         self.input.set_texts(text, other)
-        self.compare()
+        if self.input.is_ready:
+            self.compare()
+        else:
+            self.input.model.setFocus()  # what is missing yet
 
     def _examples(self) -> tuple[tuple[str, str], ...]:
         cross = self.tr("The animal did not cross the street because it was too {word}.")
@@ -217,4 +220,3 @@ class ComparePage(QWidget):
             self.tr("The acting was not bad, but the story never came to life."),
             self.tr("The food was great, the service was not."),
         )
-

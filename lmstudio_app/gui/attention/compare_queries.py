@@ -56,9 +56,8 @@ def find_comparable(_: None, ctx: JobContext) -> Comparable:
             choices = tuple(
                 StateChoice(state.reference, _state_title(state.kind, state.step, model_name(run))) for state in states
             )
-            title = _trained_title(dated_title(run), model_name(run))
             writes = find_task(run.task).head == "seq2seq-lm"
-            trained.append(Trained(str(run.folder), title, choices, writes))
+            trained.append(Trained(str(run.folder), dated_title(run), choices, writes))
     catalogue = load_catalog()
     for model in installed:
         entry = catalogue.get(model.reference)
@@ -68,20 +67,14 @@ def find_comparable(_: None, ctx: JobContext) -> Comparable:
                 StateChoice(base.name, _state_title("base", 0, base.title)),
                 StateChoice(entry.name, _state_title("final", 0, base.title)),
             )
-            trained.append(Trained(entry.name, _trained_title(entry.title, base.title), states))
+            trained.append(Trained(entry.name, entry.title, states))
     return Comparable(tuple(models), tuple(trained))
-
-
-def _trained_title(title: str, base: str) -> str:
-    if base in title:
-        return title
-    return QCoreApplication.translate("compare", "{title}, from {base}").format(title=title, base=base)
 
 
 def _state_title(kind: str, step: int, base: str) -> str:
     translate = QCoreApplication.translate
     if kind == "base":
-        return translate("compare", "Before: {model}").format(model=base)
+        return translate("compare", "{model} (before)").format(model=base)
     if kind == "final":
         return translate("compare", "After training")
     return translate("compare", "Step {step}").format(step=step)

@@ -43,9 +43,9 @@ def headline(comparison: Comparison) -> str:
 def _example(comparison: Comparison, place: Place) -> str:
     """The cell that differs most."""
     change = comparison.changes[place[0]][place[1]]
-    text = _tr("“{query}” looks at “{key}” more than before: {before} in A, {after} in B.")
+    text = _tr("“{query}” looks more at “{key}”: {before} in A, {after} in B.")
     if change.after < change.before:
-        text = _tr("“{query}” looks at “{key}” less than before: {before} in A, {after} in B.")
+        text = _tr("“{query}” looks less at “{key}”: {before} in A, {after} in B.")
     return text.format(
         query=comparison.queries.labels(1)[change.query],
         key=comparison.keys.labels(1)[change.key],
@@ -89,8 +89,8 @@ def notes(plan: Plan, comparison: Comparison) -> list[str]:
     if not comparison.is_paired:
         found.append(
             _tr(
-                "They have different numbers of layers or heads: layers are compared with those that are as deep in "
-                "the other model, by the mean of their heads."
+                "They have different numbers of layers or heads, so the mean over the heads of a layer is compared with "
+                "that of the layer at the same depth of the other."
             )
         )
     elif plan.mode == MODELS:

@@ -242,7 +242,7 @@ class ThumbnailGrid(QWidget):
         shown = self._places.within(event.rect())
         if isinstance(self._places, RunningPlaces):
             for place in shown:
-                name = f"{self._row_numbers[place[0]]}·{self._column_names[place[1]]}"
+                name = "·".join(filter(None, (self._row_numbers[place[0]], self._column_names[place[1]])))
                 area = self._places.name_rect(place)
                 self._write(painter, area, Qt.AlignmentFlag.AlignHCenter, name, place == self._current)
         else:
