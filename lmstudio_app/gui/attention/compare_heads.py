@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
-from PySide6.QtWidgets import QWIDGETSIZE_MAX, QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention import compare_texts
@@ -18,6 +18,7 @@ from lmstudio_app.inspection.comparison import Comparison
 from lmstudio_app.settings import Settings
 
 MOST_FIRST, IN_ORDER = "change", "layer"
+_ANY_WIDTH = 2**24 - 1  # Qt's QWIDGETSIZE_MAX
 
 
 class CompareHeads(QFrame):
@@ -104,7 +105,7 @@ class CompareHeads(QFrame):
         is_sorted = self.order.currentData() == MOST_FIRST
         self.grid.set_order(comparison.order() if is_sorted else None)
         room = theme.em(self, 6) + comparison.heads * theme.em(self, 3.7)  # a table need not be large
-        self.grid.setMaximumWidth(QWIDGETSIZE_MAX if is_sorted else room)
+        self.grid.setMaximumWidth(_ANY_WIDTH if is_sorted else room)
         colours = self.tr("orange: more attention in B, blue: less")
         named = self.tr("named layer·head") if is_sorted else self.tr("layers down, heads across")
         if not comparison.is_paired:

@@ -89,8 +89,8 @@ def notes(plan: Plan, comparison: Comparison) -> list[str]:
     if not comparison.is_paired:
         found.append(
             _tr(
-                "They have different numbers of layers or heads, so the mean over the heads of a layer is compared with "
-                "that of the layer at the same depth of the other."
+                "They have different numbers of layers or heads, so the mean over the heads of a layer is compared "
+                "with that of the layer at the same depth of the other."
             )
         )
     elif plan.mode == MODELS:
