@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from PySide6.QtCore import QEvent, QTimer, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
@@ -78,7 +79,7 @@ class CompareHeads(QFrame):
         self.grid.blockSignals(True)
         self.grid.set_current(*comparison.order()[0])
         self.grid.blockSignals(False)
-        QTimer.singleShot(0, self, self._bring_into_view)  # when it is laid out
+        QTimer.singleShot(0, self, self._settle)
 
     def _paint(self) -> None:
         """One scale for all, so that heads that change stand out; the square root brings out what is weak."""
@@ -115,11 +116,23 @@ class CompareHeads(QFrame):
     def _on_order_chosen(self) -> None:
         self._settings.set("compare.order", self.order.currentData())
         self._arrange()
-        QTimer.singleShot(0, self, self._bring_into_view)  # when it is laid out
+        QTimer.singleShot(0, self, self._settle)
 
     def _on_chosen(self, row: int, head: int) -> None:
         self._bring_into_view()
         self.head_chosen.emit(row, head)
+
+    def _settle(self) -> None:
+        """When the thumbnails are laid out: take no more room than they need, and show the chosen one."""
+        frame = self.height() - self._scroll.viewport().height()
+        needed = frame + self.grid.minimumHeight() + theme.em(self, 0.3)
+        self.setMaximumHeight(max(self.minimumHeight(), needed))
+        self._bring_into_view()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if event.size().width() != event.oldSize().width() and self._comparison is not None:
+            QTimer.singleShot(0, self, self._settle)
 
     def _bring_into_view(self) -> None:
         centre = self.grid.mapTo(self._scroll.widget(), self.grid.cell_rect(*self.place).center())
