@@ -168,8 +168,7 @@ class CompareInput(QWidget):
             self.model.setItemData(self.model.count() - 1, choice.detail, Qt.ItemDataRole.ToolTipRole)
         self.model.setCurrentIndex(self.model.findData(wanted))
         if self.model.currentIndex() < 0 and self._model is not None:
-            others = [choice.reference for choice in choices.models if choice.reference != self._model.reference]
-            self.model.setCurrentIndex(self.model.findData(others[0]) if others else -1)
+            self.model.setCurrentIndex(self.model.findData(choices.partner_of(self._model.reference)))
         chosen = self.chosen_training
         key = chosen.key if chosen is not None else self._settings.get("compare.trained", "")
         states = self._chosen_states()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from PySide6.QtCore import QCoreApplication
 
@@ -30,8 +31,18 @@ class Trained:
 
 @dataclass(frozen=True)
 class Comparable:
+    """``bases``: what a model was fine-tuned from, by reference, as far as it is known."""
+
     models: tuple[Choice, ...] = ()
     trained: tuple[Trained, ...] = ()
+    bases: Mapping[str, str] = field(default_factory=dict)
+
+    def partner_of(self, reference: str) -> str:
+        """The model that is worth comparing with this one: a relative, or any other; empty where there is none."""
+        others = [choice.reference for choice in self.models if choice.reference != reference]
+        base = self.bases.get(reference)
+        kin = [other for other in others if other == base or self.bases.get(other) == reference]
+        return (kin or others or [""])[0]
 
 
 def find_comparable(_: None, ctx: JobContext) -> Comparable:
@@ -46,12 +57,14 @@ def find_comparable(_: None, ctx: JobContext) -> Comparable:
     installed = [model for model in list_models() if model.present]
     runs = list_runs(ctx=ctx)
     models = [Choice(model.reference, model.title, model.reference) for model in installed]
-    trained = []
+    trained: list[Trained] = []
+    bases: dict[str, str] = {}
     for run in runs:
         ctx.check()
         states = list_states(run.folder)
         if run.model_folder is not None:
             models.append(Choice(str(run.model_folder), dated_title(run), str(run.folder)))
+            bases[str(run.model_folder)] = run.model
         if len(states) > 1:
             choices = tuple(
                 StateChoice(state.reference, _state_title(state.kind, state.step, model_name(run))) for state in states
@@ -68,7 +81,8 @@ def find_comparable(_: None, ctx: JobContext) -> Comparable:
                 StateChoice(entry.name, _state_title("final", 0, base.title)),
             )
             trained.append(Trained(entry.name, entry.title, states))
-    return Comparable(tuple(models), tuple(trained))
+            bases[entry.name] = base.name
+    return Comparable(tuple(models), tuple(trained), bases)
 
 
 def _state_title(kind: str, step: int, base: str) -> str:
