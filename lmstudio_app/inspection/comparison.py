@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from lmstudio_app.inspection.attention import Weights
 
-ROOM = 2 * 2**30  # bytes that the layers of the first text may take while those of the second are read
+# bytes that the layers of the first text may take, in half precision, while those of the second are read
+ROOM = 2 * 2**30
 _SHARE = 4  # and at most a quarter of the memory that is free
 
 
@@ -269,7 +270,7 @@ class _Reader:
         meter = ctx.meter(2 * len(wanted), "layers")
         for start in range(0, len(wanted), at_once):
             places = range(start, min(start + at_once, len(wanted)))
-            self._read_group(places, [wanted[place] for place in places], dtype if keeps else "", keeps, meter, ctx)
+            self._read_group(places, [wanted[place] for place in places], dtype, keeps, meter, ctx)
 
     def _plan(self, count: int) -> tuple[bool, str, int]:
         """Are all pairs kept, as what, and how many are read at once?"""
@@ -281,7 +282,7 @@ class _Reader:
             if count * sum(layer_bytes(*shape, dtype) for shape in shapes) <= KEPT_BYTES:
                 return True, dtype, count
         room = min(ROOM, psutil.virtual_memory().available // _SHARE)
-        return False, "", min(count, max(1, room // layer_bytes(*shapes[0])))
+        return False, "float16", min(count, max(1, room // layer_bytes(*shapes[0], "float16")))
 
     def _read_group(
         self,
