@@ -199,6 +199,10 @@ def play_main_job(stage: Stage) -> None:
     stage.wait_for("the replay", lambda: attention.replay is not None and attention.replay.view.isVisible())
     stage.wait(2)
     stage.save("20-attention-replay")
+    attention.compare_run(result.run_folder)
+    stage.wait_for("the comparison", lambda: attention.compare is not None and attention.compare.view.isVisible())
+    stage.wait(1)
+    stage.save("22-attention-compare")
 
 
 def play_pretraining(stage: Stage) -> None:

@@ -54,7 +54,8 @@ class AttentionTab(QWidget):
         layout.setSpacing(theme.em(self, 0.6))
         layout.addWidget(self.bar)
         layout.addWidget(self._stack, 1)
-        self._wanted_run: Path | None = None
+        self._wanted_run: Path | None = None  # to be played
+        self._compared_run: Path | None = None
 
     def set_model(self, loaded: Any) -> None:
         """Look into another model; a text that was shown is shown again for it."""
@@ -72,6 +73,12 @@ class AttentionTab(QWidget):
         """Play what was recorded while this run trained."""
         self._wanted_run = folder
         self.bar.setCurrentIndex(LEARNING)
+        self._show_page()
+
+    def compare_run(self, folder: Path) -> None:
+        """Compare what this run began with and what has become of it, with the text that was looked at last."""
+        self._compared_run = folder
+        self.bar.setCurrentIndex(COMPARE)
         self._show_page()
 
     def shutdown(self) -> None:
@@ -109,6 +116,9 @@ class AttentionTab(QWidget):
             self.compare.step_requested.connect(self.step_requested)
             self.compare.set_model(self._model)
             self._comparing.layout().addWidget(self.compare)
+        if self._compared_run is not None:
+            folder, self._compared_run = self._compared_run, None
+            self.compare.show_run(folder)
 
     def _show_replay(self) -> None:
         if self.replay is None:

@@ -322,6 +322,23 @@ def test_a_run_is_asked_for_from_elsewhere(make_page: Any, make_run: Any, qtbot:
     assert {trained.key for trained in page._choices.trained} == {str(first), str(second)}
 
 
+def test_the_tab_shows_a_run(make_run: Any, qtbot: Any, services: Any, encoder: Any) -> None:
+    from lmstudio_app.gui.tabs.attention import AttentionTab
+
+    folder = make_run("full")
+    services.settings.set("attention.text", TEXT)
+    tab = AttentionTab(services)
+    qtbot.addWidget(tab, before_close_func=lambda widget: widget.shutdown())
+    tab.resize(1040, 740)
+    tab.set_model(encoder)
+    tab.show()
+    tab.compare_run(folder)
+    qtbot.waitUntil(lambda: tab.compare is not None and tab.compare.view.isVisible(), timeout=10_000)
+    assert tab.compare.input.chosen_training.key == str(folder)
+    assert tab.compare.view.uses(encoder)  # it is what the run began with, and need not be loaded again
+    services.shelf.clear()
+
+
 def test_without_a_training_it_says_how_to_get_one(make_page: Any, qtbot: Any) -> None:
     page = make_page(None, "trained")
     assert page.empty.title.text() == "Nothing has been trained here yet"
