@@ -42,6 +42,8 @@ class CompareInput(QWidget):
         self._build()
         self.text.setText(str(settings.get("compare.text", settings.get("attention.text", ""))))
         self.other.setText(str(settings.get("compare.other_text", "")))
+        for field in (self.text, self.other):
+            field.setCursorPosition(0)
         mode = settings.get("compare.mode", TEXTS)
         self.segments.choose(mode if mode in self.segments.buttons else TEXTS)
         self.segments.chosen.connect(self._on_mode_chosen)

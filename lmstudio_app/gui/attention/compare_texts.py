@@ -36,7 +36,9 @@ def headline(comparison: Comparison) -> str:
         return _tr("Nothing has changed: A and B look at the same tokens.")
     text = _tr("{head} changed most: {share} % of its attention goes to other tokens. {example}")
     return text.format(
-        head=name_of(comparison, place), share=number_text(100 * change.moved), example=_example(comparison, place)
+        head=name_of(comparison, place),
+        share=number_text(100 * change.moved, 1 if change.moved < 0.1 else 0),
+        example=_example(comparison, place),
     )
 
 
@@ -58,7 +60,8 @@ def figures(comparison: Comparison, place: Place) -> str:
     """How far one head has moved."""
     change = comparison.changes[place[0]][place[1]]
     return _tr("{share} % of its attention has moved (divergence {bits} bits)").format(
-        share=number_text(100 * change.moved, 1), bits=number_text(change.divergence, 3)
+        share=number_text(100 * change.moved, 1),
+        bits=number_text(change.divergence, 3 if change.divergence >= 0.01 else 5),
     )
 
 
