@@ -353,4 +353,5 @@ class Heatmap(QWidget):
 
     def shutdown(self) -> None:
         """Take the scene apart while Qt is whole."""
+        self.view.viewport().removeEventFilter(self)  # close() destroys it, and Python must not be asked about that
         self.view.close()
