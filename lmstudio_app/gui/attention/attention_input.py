@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QPushButton, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
-from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
+from lmstudio_app.gui.attention.kind_combo import KindCombo
+from lmstudio_app.gui.attention.patient_button import PatientButton
 from lmstudio_app.inspection.attention import AttentionRequest
 from lmstudio_app.settings import Settings
-
-BUSY_DELAY = 400  # milliseconds until Show becomes Cancel, so that quick answers do not flicker
 
 
 class AttentionInput(QWidget):
@@ -22,11 +21,6 @@ class AttentionInput(QWidget):
     def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._settings = settings
-        self._is_busy = False
-        self._busy_timer = QTimer(self)
-        self._busy_timer.setSingleShot(True)
-        self._busy_timer.setInterval(BUSY_DELAY)
-        self._busy_timer.timeout.connect(self._update_button)
         self._build()
         self.text.setText(str(settings.get("attention.text", "")))
         self.pair.setText(str(settings.get("attention.pair", "")))
@@ -56,22 +50,15 @@ class AttentionInput(QWidget):
         self.pair_button.setAccessibleName(self.tr("Second text"))
         self.pair_button.setToolTip(self.tr("Read a pair of texts, such as a question and a passage"))
         self.pair_button.toggled.connect(self._on_pair_toggled)
-        self.kind = QuietCombo(
-            self.tr("Which attention"),
-            self.tr("A model that reads one text and writes another looks in three ways"),
+        self.kind = KindCombo(self)
+        self.kind.activated.connect(self._on_kind_chosen)
+        self.show_button = PatientButton(
+            (self.tr("Show"), self.tr("Show where the tokens of this text look (Enter)")),
+            (self.tr("Cancel"), self.tr("Stop reading the attention")),
             self,
         )
-        for name, title in (
-            ("encoder", self.tr("Reading: source looks at source")),
-            ("decoder", self.tr("Writing: target looks at target")),
-            ("cross", self.tr("Across: target looks at source")),
-        ):
-            self.kind.addItem(title, name)
-        self.kind.activated.connect(self._on_kind_chosen)
-        self.show_button = QPushButton(self.tr("Show"), self)
-        self.show_button.setProperty("primary", True)
-        self.show_button.setAccessibleName(self.tr("Show the attention"))
-        self.show_button.clicked.connect(self._on_clicked)
+        self.show_button.asked.connect(self.asked)
+        self.show_button.cancelled.connect(self.cancelled)
         row = QHBoxLayout()
         row.setSpacing(theme.em(self, 0.5))
         row.addWidget(self.text, 1)
@@ -86,7 +73,6 @@ class AttentionInput(QWidget):
         column.addLayout(row)
         column.addWidget(self.pair)
         column.addWidget(self.target)
-        self._update_button()
 
     def _make_field(self, placeholder: str, name: str, tip: str) -> QLineEdit:
         field = QLineEdit(self)
@@ -134,34 +120,6 @@ class AttentionInput(QWidget):
             return AttentionRequest(self.text.text(), target=target or None, kind=kind)
         pair = self.pair.text().strip() if self.pair_button.isChecked() else ""
         return AttentionRequest(self.text.text(), pair=pair or None)
-
-    # --- the button
-
-    def set_ready(self, ready: bool) -> None:
-        self.show_button.setEnabled(ready)
-
-    def set_busy(self, busy: bool) -> None:
-        self._is_busy = busy
-        if busy:
-            self._busy_timer.start()
-        else:
-            self._busy_timer.stop()
-            self._update_button()
-
-    @property
-    def _cancels(self) -> bool:
-        return self._is_busy and not self._busy_timer.isActive()
-
-    def _update_button(self) -> None:
-        if self._cancels:
-            self.show_button.setText(self.tr("Cancel"))
-            self.show_button.setToolTip(self.tr("Stop reading the attention"))
-        else:
-            self.show_button.setText(self.tr("Show"))
-            self.show_button.setToolTip(self.tr("Show where the tokens of this text look (Enter)"))
-
-    def _on_clicked(self) -> None:
-        (self.cancelled if self._cancels else self.asked).emit()
 
     def _on_pair_toggled(self, checked: bool) -> None:
         self.pair.setVisible(checked)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from PySide6.QtCore import Qt, QTimer, Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.compare_queries import Comparable, StateChoice, Trained
 from lmstudio_app.gui.attention.compare_work import Plan
+from lmstudio_app.gui.attention.kind_combo import KindCombo
+from lmstudio_app.gui.attention.patient_button import PatientButton
 from lmstudio_app.gui.text import model_title
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
@@ -19,7 +21,6 @@ from lmstudio_app.inspection.kinds import KINDS, kinds_of
 from lmstudio_app.settings import Settings
 
 TEXTS, MODELS, TRAINED = "texts", "models", "trained"
-BUSY_DELAY = 400  # milliseconds until Compare becomes Stop, so that quick answers do not flicker
 
 
 class CompareInput(QWidget):
@@ -34,11 +35,6 @@ class CompareInput(QWidget):
         super().__init__(parent)
         self._settings = settings
         self._model: Any = None
-        self._is_busy = False
-        self._busy_timer = QTimer(self)
-        self._busy_timer.setSingleShot(True)
-        self._busy_timer.setInterval(BUSY_DELAY)
-        self._busy_timer.timeout.connect(self._update_button)
         self._build()
         self.text.setText(str(settings.get("compare.text", settings.get("attention.text", ""))))
         self.other.setText(str(settings.get("compare.other_text", "")))
@@ -69,22 +65,16 @@ class CompareInput(QWidget):
         )
         self.state = ElidedLabel(self)
         self.state.setForegroundRole(self.palette().ColorRole.PlaceholderText)
-        self.kind = QuietCombo(
-            self.tr("Which attention"),
-            self.tr("A model that reads one text and writes another looks in three ways"),
-            self,
-        )
-        for name, title in zip(
-            KINDS,
-            (self.tr("Reading"), self.tr("Writing"), self.tr("From what is written to what was read")),
-            strict=True,
-        ):
-            self.kind.addItem(title, name)
+        self.kind = KindCombo(self)
         self.kind.choose(str(self._settings.get("compare.kind", KINDS[0])))
         self.kind.activated.connect(lambda: self._settings.set("compare.kind", self.kind.currentData()))
-        self.button = QPushButton(self.tr("Compare"), self)
-        self.button.setProperty("primary", True)
-        self.button.clicked.connect(self._on_clicked)
+        self.button = PatientButton(
+            (self.tr("Compare"), self.tr("See which heads look elsewhere, and where (Enter)")),
+            (self.tr("Stop"), self.tr("Stop loading and comparing")),
+            self,
+        )
+        self.button.asked.connect(self.asked)
+        self.button.cancelled.connect(self.cancelled)
         top = QHBoxLayout()
         top.setSpacing(theme.em(self, 0.6))
         top.addWidget(self.segments)
@@ -96,7 +86,6 @@ class CompareInput(QWidget):
         layout.setSpacing(theme.em(self, 0.4))
         layout.addLayout(top)
         layout.addLayout(self._build_fields())
-        self._update_button()
 
     def _build_fields(self) -> QHBoxLayout:
         self.text = self._make_field(self.tr("Type a sentence"), self.tr("Text"), self.tr("The text that is read"))
@@ -266,30 +255,9 @@ class CompareInput(QWidget):
     # --- the button
 
     def set_busy(self, busy: bool) -> None:
-        self._is_busy = busy
-        if busy:
-            self._busy_timer.start()
-            return
-        self._busy_timer.stop()
-        self.state.clear()
-        self._update_button()
-
-    @property
-    def _stops(self) -> bool:
-        return self._is_busy and not self._busy_timer.isActive()
-
-    def _update_button(self) -> None:
-        if self._stops:
-            self.button.setText(self.tr("Stop"))
-            self.button.setToolTip(self.tr("Stop loading and comparing"))
-        else:
-            self.button.setText(self.tr("Compare"))
-            self.button.setToolTip(self.tr("See which heads look elsewhere, and where (Enter)"))
-        self.button.setAccessibleName(self.button.text())
-        self.button.setEnabled(self._stops or self.is_ready)
-
-    def _on_clicked(self) -> None:
-        (self.cancelled if self._stops else self.asked).emit()
+        self.button.set_busy(busy)
+        if not busy:
+            self.state.clear()
 
     def _on_entered(self) -> None:
         if self.is_ready:
@@ -299,7 +267,7 @@ class CompareInput(QWidget):
 
     def _on_edited(self) -> None:
         if hasattr(self, "letters"):
-            self._update_button()
+            self.button.set_ready(self.is_ready)
             self.changed.emit()
 
     def _on_mode_chosen(self, mode: str) -> None:
@@ -312,7 +280,7 @@ class CompareInput(QWidget):
             for widget in widgets:
                 widget.setVisible(mode == self.mode)
         self._show_kind()
-        self._update_button()
+        self.button.set_ready(self.is_ready)
 
     def _show_kind(self) -> None:
         """A choice where the models have several kinds of attention."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QPalette, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import theme
@@ -14,6 +14,7 @@ from lmstudio_app.gui.attention.formula_board import FormulaBoard
 from lmstudio_app.gui.attention.formula_cell import FormulaCell
 from lmstudio_app.gui.attention.formula_focus import Focus
 from lmstudio_app.gui.attention.reasons_note import SourcedNote
+from lmstudio_app.gui.attention.state_label import StateLabel
 from lmstudio_app.gui.attention.studio import AttentionStudio, Cell
 from lmstudio_app.gui.text import error_texts
 from lmstudio_app.gui.widgets.buttons import make_button
@@ -52,10 +53,7 @@ class FormulaView(QWidget):
         self.cell = FormulaCell(self)
         self.cell.feature_pointed.connect(self.board.point_at_feature)
         self.difference = Hint("", self)
-        self.state = QLabel(self)
-        self.state.setWordWrap(True)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.state.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.state = StateLabel(self)
         self.note = SourcedNote(
             self.tr("What do the letters stand for?"),
             formula_texts.symbols(),

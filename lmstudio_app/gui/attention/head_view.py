@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent
+from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QToolButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.heatmap import Cell, Heatmap
 from lmstudio_app.gui.attention.shown_head import ShownHead, colours_of
+from lmstudio_app.gui.attention.state_label import StateLabel
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.widgets.elided_label import ElidedLabel
 from lmstudio_app.inspection.arrangement import Side
@@ -30,9 +31,7 @@ class HeadView(QWidget):
         self.whole.setAccessibleName(self.tr("Whole map"))
         self.whole.setToolTip(self.tr("Show all tokens again (double click, or the key 0)"))
         self.whole.clicked.connect(self.heatmap.show_all)
-        self.state = QLabel(self)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.state.setForegroundRole(self.palette().ColorRole.PlaceholderText)
+        self.state = StateLabel(self)
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.heatmap)
         self._stack.addWidget(self.state)

@@ -105,7 +105,7 @@ class InsidePage(QWidget):
         handle.succeeded.connect(lambda reading: self._on_read(handle, reading))
         handle.failed.connect(lambda error: handle is self._handle and self._on_failed(error))
         handle.finished.connect(lambda: self._on_finished(handle))
-        self.input.set_busy(True)
+        self.input.show_button.set_busy(True)
 
     @property
     def is_reading(self) -> bool:
@@ -115,7 +115,7 @@ class InsidePage(QWidget):
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.cancel()
-        self.input.set_busy(False)
+        self.input.show_button.set_busy(False)
 
     def shutdown(self) -> None:
         self._import = None
@@ -160,14 +160,14 @@ class InsidePage(QWidget):
     def _on_finished(self, handle: JobHandle) -> None:
         if handle is self._handle:
             self._handle = None
-            self.input.set_busy(False)
+            self.input.show_button.set_busy(False)
 
     # --- showing
 
     def _update_state(self) -> None:
         """The studio, or the sentence that says what to do next."""
         has_reading = self._studio.reading is not None
-        self.input.set_ready(self._model is not None)
+        self.input.show_button.set_ready(self._model is not None)
         self._notice.setVisible(bool(self._notice.text()) and has_reading)
         if has_reading:
             self._stack.setCurrentWidget(self.splitter)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.asker import Asker
 from lmstudio_app.gui.attention.lens_grid import LensGrid, visible_text
 from lmstudio_app.gui.attention.reasons_note import SourcedNote
+from lmstudio_app.gui.attention.state_label import StateLabel
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.splitters import keep_sizes
 from lmstudio_app.gui.text import error_texts, number_text
@@ -61,10 +61,7 @@ class LensView(QWidget):
             tip=self.tr("How probable the model's final answer is after each layer, in percent"),
             parent=self,
         )
-        self.state = QLabel(self)
-        self.state.setWordWrap(True)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.state.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.state = StateLabel(self)
         self.note = SourcedNote(
             self.tr("What can this lens tell?"),
             self._paragraphs(),

@@ -8,7 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QColor, QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress
@@ -17,6 +17,7 @@ from lmstudio_app.gui.asker import Asker
 from lmstudio_app.gui.attention import reasons_texts
 from lmstudio_app.gui.attention.reasons_note import SourcedNote
 from lmstudio_app.gui.attention.reasons_table import AGAINST, FOR, ReasonsTable, signed_text
+from lmstudio_app.gui.attention.state_label import StateLabel
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.attention.text_flow import FlowArea, TextFlow
 from lmstudio_app.gui.job_runner import JobRunner
@@ -96,10 +97,7 @@ class ReasonsView(QWidget):
         self.table.token_chosen.connect(self._on_row)
         self.sum = Hint("", self)
         self.progress = ElidedLabel(self)
-        self.state = QLabel(self)
-        self.state.setWordWrap(True)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.state.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.state = StateLabel(self)
         self.note = SourcedNote(
             self.tr("What can these methods tell?"),
             reasons_texts.note(),

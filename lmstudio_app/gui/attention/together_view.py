@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QPalette
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Progress
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.asker import Asker
 from lmstudio_app.gui.attention.heatmap import Cell, Heatmap
+from lmstudio_app.gui.attention.state_label import StateLabel
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.attention.together_charts import LayerChart
 from lmstudio_app.gui.attention.together_controls import TogetherControls
@@ -75,10 +76,7 @@ class TogetherView(QWidget):
         self.heatmap.cell_kept.connect(self._on_cell_kept)
         self.readout = ElidedLabel(self)
         self.readout.setAccessibleName(self.tr("Value under the mouse"))
-        self.state = QLabel(self)
-        self.state.setWordWrap(True)
-        self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.state.setForegroundRole(QPalette.ColorRole.PlaceholderText)
+        self.state = StateLabel(self)
         self.stop = make_button(self.tr("Stop"), self.tr("Put nothing more together"), self, self.asker.stop)
         self.again = make_button(self.tr("Try again"), self.tr("Put the heads together"), self, self._ask)
         waiting = QWidget(self)

@@ -213,9 +213,8 @@ def test_it_can_be_stopped(make_page: Any, qtbot: Any, encoder: Any) -> None:
     page = make_page(encoder)
     page.input.set_texts(" ".join([TEXT] * 12), " ".join([OTHER] * 12))
     page.compare()
-    page.input._busy_timer.timeout.emit()
-    page.input._busy_timer.stop()
-    page.input._update_button()
+    page.input.button._timer.stop()
+    page.input.button._timer.timeout.emit()
     assert page.input.button.text() == "Stop"
     qtbot.mouseClick(page.input.button, Qt.MouseButton.LeftButton)
     assert page.input.button.text() == "Compare"
