@@ -55,3 +55,21 @@ def make_studio(qtbot: Any, services: Any, encoder: Any) -> Iterator[Callable[..
     yield make
     for studio in made:
         studio.shutdown()
+
+
+@pytest.fixture
+def show_view(qtbot: Any) -> Iterator[Callable[..., Any]]:
+    """``show_view(view, width, height)``: the view of a studio on the screen; it is shut down afterwards."""
+    shown: list[Any] = []
+
+    def show(view: Any, width: int, height: int) -> Any:
+        qtbot.addWidget(view)
+        shown.append(view)
+        view.resize(width, height)
+        view.show()
+        qtbot.waitExposed(view)
+        return view
+
+    yield show
+    for view in shown:
+        view.shutdown()

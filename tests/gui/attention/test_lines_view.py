@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,21 +28,8 @@ TEXT = "the unlikely film was not very good"
 
 
 @pytest.fixture
-def make_view(qtbot: Any) -> Iterator[Callable[[AttentionStudio], LinesView]]:
-    views: list[LinesView] = []
-
-    def make(studio: AttentionStudio) -> LinesView:
-        view = LinesView(studio)
-        qtbot.addWidget(view)
-        views.append(view)
-        view.resize(640, 560)
-        view.show()
-        qtbot.waitExposed(view)
-        return view
-
-    yield make
-    for view in views:
-        view.shutdown()
+def make_view(show_view: Callable[..., Any]) -> Callable[[AttentionStudio], LinesView]:
+    return lambda studio: show_view(LinesView(studio), 640, 560)
 
 
 def spot(canvas: LinesCanvas, side: int, index: int) -> QPoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -25,21 +25,8 @@ TEXT = "the unlikely film was not very good"
 
 
 @pytest.fixture
-def make_view(qtbot: Any) -> Iterator[Callable[[AttentionStudio], TextView]]:
-    views: list[TextView] = []
-
-    def make(studio: AttentionStudio) -> TextView:
-        view = TextView(studio)
-        qtbot.addWidget(view)
-        views.append(view)
-        view.resize(640, 420)
-        view.show()
-        qtbot.waitExposed(view)
-        return view
-
-    yield make
-    for view in views:
-        view.shutdown()
+def make_view(show_view: Callable[..., Any]) -> Callable[[AttentionStudio], TextView]:
+    return lambda studio: show_view(TextView(studio), 640, 420)
 
 
 def click(qtbot: Any, flow: TextFlow, index: int) -> None:
