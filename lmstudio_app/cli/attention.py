@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lmstudio_app.cli.console import console_context
-from lmstudio_app.devices import DEVICES
+from lmstudio_app.cli.inspected import add_look, add_rest, add_text, given_text
 from lmstudio_app.inspection.arrangement import Arrangement
 from lmstudio_app.inspection.attention import AttentionRequest
-from lmstudio_app.inspection.colormaps import COLORMAPS
-from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, MAXIMUM_WIDTH, MINIMUM_WIDTH, PictureStyle, check_width
+from lmstudio_app.inspection.drawing import PictureStyle, check_width
 from lmstudio_app.inspection.export import VIEWS, AttentionJob, run_attention_job
 from lmstudio_app.inspection.scales import SCALES
 from lmstudio_app.options import parse_numbers
@@ -43,21 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched")
-    parser.add_argument("--text", required=True, metavar="T", help="the text to look into")
-    parser.add_argument("--pair", metavar="T2", help="a second text, as in sentence pairs")
-    parser.add_argument(
-        "--target",
-        metavar="T3",
-        help="what an encoder-decoder model has written, such as a translation (default: it writes one)",
-    )
-    parser.add_argument("--source-language", default="", metavar="CODE", help="of the text, such as en")
-    parser.add_argument(
-        "--target-language", default="", metavar="CODE", help="what a model translates into, where it knows several"
-    )
-    parser.add_argument(
-        "--chat", action="store_true", help="lay the text out as a user's message, by the model's chat template"
-    )
+    add_text(parser)
     parser.add_argument(
         "--kind",
         choices=("encoder", "decoder", "cross"),
@@ -66,21 +50,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     numbers = "such as 0,5 or 2-4, or all (default: all)"
     parser.add_argument("--layers", "--layer", metavar="L", help=f"only these layers, {numbers}")
     parser.add_argument("--heads", "--head", metavar="H", help=f"only these heads, {numbers}")
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help=".npz, .csv, .png, .svg, .pdf or .html; see below"
-    )
     looks = parser.add_argument_group("pictures and pages")
     looks.add_argument(
         "--view", choices=VIEWS, help="what is drawn (default: grid, or head where only one is asked for)"
     )
-    looks.add_argument(
-        "--width",
-        type=int,
-        default=DEFAULT_WIDTH,
-        metavar="PIXELS",
-        help=f"of a picture, {MINIMUM_WIDTH} to {MAXIMUM_WIDTH} (default: {DEFAULT_WIDTH})",
-    )
-    looks.add_argument("--colormap", choices=COLORMAPS, default=COLORMAPS[0], help=f"(default: {COLORMAPS[0]})")
+    add_look(looks)
     looks.add_argument(
         "--scale",
         choices=SCALES,
@@ -88,28 +62,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="what the strongest colour stands for: the head's largest weight, a weight of 1 (shared), each row's or "
         "column's largest, the largest in powers of ten (log), or the difference from the mean of the heads",
     )
-    looks.add_argument("--dark", action="store_true", help="on a dark background")
     looks.add_argument("--hide-special", action="store_true", help="leave out [CLS], <s> and the like")
     looks.add_argument("--merge-words", action="store_true", help="put the pieces of a word together")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the model runs (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print one event a line")
+    add_rest(parser, ".npz, .csv, .png, .svg, .pdf or .html")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     check_width(args.width)
+    given = given_text(args)
     job = AttentionJob(
         model=args.model,
         request=AttentionRequest(
-            text=args.text,
-            pair=args.pair,
-            target=args.target,
+            text=given.text,
+            pair=given.pair,
+            target=given.target,
             kind=args.kind,
-            messages=({"role": "user", "content": args.text},) if args.chat else (),
+            messages=given.messages,
             layers=parse_numbers(args.layers, "--layers"),
             heads=parse_numbers(args.heads, "--heads"),
-            source_language=args.source_language,
-            target_language=args.target_language,
+            source_language=given.source_language,
+            target_language=given.target_language,
         ),
         output=args.output,
         view=args.view or "",

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from lmstudio_app.cli.console import console_context
-from lmstudio_app.devices import DEVICES
+from lmstudio_app.cli.inspected import add_rest, add_text, given_text
 from lmstudio_app.inspection.attribution import METHODS, AttributionRequest, attribute
 from lmstudio_app.inspection.attribution_export import check_format, save_attribution
-from lmstudio_app.inspection.attribution_inputs import InputText
 
 _DESCRIPTION = """\
 Explain one answer of a model: how much each token of the input speaks for it, and how much against it.
@@ -37,32 +35,6 @@ examples:
 """
 
 
-def add_text(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say what a model is given."""
-    parser.add_argument("--model", required=True, metavar="REF", help="catalogue name, hub id or folder; never fetched")
-    parser.add_argument("--text", required=True, metavar="T", help="the text to look into")
-    parser.add_argument("--pair", metavar="T2", help="a second text: of a pair, or the one in which the answer stands")
-    parser.add_argument(
-        "--target",
-        metavar="T3",
-        help="what an encoder-decoder model has written, such as a translation (default: it writes one)",
-    )
-    parser.add_argument(
-        "--chat", action="store_true", help="lay the text out as a user's message, by the model's chat template"
-    )
-
-
-def given_text(args: argparse.Namespace) -> InputText:
-    messages = ({"role": "user", "content": args.text},) if args.chat else ()
-    return InputText(args.text, args.pair, args.target, messages)
-
-
-def add_rest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help=".json or .csv; see below")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the model runs (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print one event a line")
-
-
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "attribute",
@@ -82,7 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="explain the word at this token, counted from 0 as the output lists them",
     )
     parser.add_argument("--answer", metavar="A", help="explain this label or word in place of the model's own")
-    add_rest(parser)
+    add_rest(parser, ".json or .csv")
     parser.set_defaults(run=run)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmstudio_app.cli.console import console_context
-from lmstudio_app.devices import DEVICES
+from lmstudio_app.cli.inspected import add_look, add_rest
 from lmstudio_app.errors import UserError
 from lmstudio_app.inspection.attention import AttentionRequest
-from lmstudio_app.inspection.colormaps import COLORMAPS
-from lmstudio_app.inspection.drawing import DEFAULT_WIDTH, MAXIMUM_WIDTH, MINIMUM_WIDTH, PictureStyle, check_width
+from lmstudio_app.inspection.drawing import PictureStyle, check_width
 from lmstudio_app.jobs import JobContext
 
 if TYPE_CHECKING:
@@ -59,21 +57,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--layer", type=int, metavar="L", help="of the head that is written")
     parser.add_argument("--head", type=int, metavar="H", help="the head that is written")
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help=".png, .svg, .pdf, .npz or .csv; see below"
-    )
     looks = parser.add_argument_group("pictures")
-    looks.add_argument(
-        "--width",
-        type=int,
-        default=DEFAULT_WIDTH,
-        metavar="PIXELS",
-        help=f"{MINIMUM_WIDTH} to {MAXIMUM_WIDTH} (default: {DEFAULT_WIDTH})",
-    )
-    looks.add_argument("--colormap", choices=COLORMAPS, default=COLORMAPS[0], help=f"(default: {COLORMAPS[0]})")
-    looks.add_argument("--dark", action="store_true", help="on a dark background")
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="where the models run (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print one event a line")
+    add_look(looks)
+    add_rest(parser, ".png, .svg, .pdf, .npz or .csv")
     parser.set_defaults(run=run)
 
 

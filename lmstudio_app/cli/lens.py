@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from lmstudio_app.cli.attribute import add_rest, add_text, given_text
 from lmstudio_app.cli.console import console_context
+from lmstudio_app.cli.inspected import add_rest, add_text, given_text
 from lmstudio_app.inspection.attribution_export import check_format, save_lens
 from lmstudio_app.inspection.logit_lens import TOP, LensRequest, read_lens
 
@@ -38,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--top", type=int, default=TOP, metavar="K", help=f"how many answers are kept of each place (default: {TOP})"
     )
-    add_rest(parser)
+    add_rest(parser, ".json or .csv")
     parser.set_defaults(run=run)
 
 
