@@ -17,6 +17,7 @@ from lmstudio_app.gui.job_runner import JobHandle
 from lmstudio_app.gui.run_texts import data_name, moment_text, run_title, state_text
 from lmstudio_app.gui.services import Services
 from lmstudio_app.gui.text import error_texts, number_text
+from lmstudio_app.gui.widgets.buttons import make_button
 from lmstudio_app.gui.widgets.empty_state import EmptyState
 from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 
@@ -27,6 +28,7 @@ class ReplayPage(QWidget):
     """Choose a run; it is followed while somebody trains it, also another process. It works only while it is seen."""
 
     step_requested = Signal(str)  # name of the page to go to
+    compare_requested = Signal(Path)  # the run's folder: before and after it
 
     def __init__(self, services: Services, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -53,6 +55,14 @@ class ReplayPage(QWidget):
         row = QHBoxLayout()
         row.addWidget(label)
         row.addWidget(self.runs, 1)
+        self.compare = make_button(
+            self.tr("Compare before and after"),
+            self.tr("Show which heads this training has changed most, side by side"),
+            self,
+            lambda: self._current is not None and self.compare_requested.emit(self._current.run.folder),
+        )
+        self.compare.setEnabled(False)
+        row.addWidget(self.compare)
         self.view = ReplayView(services, self)
         self.empty = EmptyState(self)
         self._stack = QStackedWidget(self)
@@ -129,6 +139,7 @@ class ReplayPage(QWidget):
         """What was asked for is no run, or none any more; the others can be chosen all the same."""
         is_asked = self._wanted is not None or self._current is not None
         self._wanted = self._current = None
+        self.compare.setEnabled(False)
         self._problem = error_texts(error)
         if is_asked:
             QTimer.singleShot(0, self, self._list)
@@ -153,6 +164,7 @@ class ReplayPage(QWidget):
 
     def _show(self, replay: Replay | None) -> None:
         before, self._current = self._current, replay
+        self.compare.setEnabled(replay is not None)
         if replay is None:
             self._say(
                 self.tr("No training has been watched yet") if not self._replays else self.tr("Choose a training"),

@@ -126,6 +126,7 @@ class AttentionTab(QWidget):
 
             self.replay = ReplayPage(self._services, self._learning)
             self.replay.step_requested.connect(self.step_requested)
+            self.replay.compare_requested.connect(self.compare_run)
             self._learning.layout().addWidget(self.replay)
         if self._wanted_run is not None:
             folder, self._wanted_run = self._wanted_run, None

@@ -321,7 +321,7 @@ def test_a_run_is_asked_for_from_elsewhere(make_page: Any, make_run: Any, qtbot:
     assert {trained.key for trained in page._choices.trained} == {str(first), str(second)}
 
 
-def test_the_tab_shows_a_run(make_run: Any, qtbot: Any, services: Any, encoder: Any) -> None:
+def test_from_the_replay_of_a_run_to_its_comparison(make_run: Any, qtbot: Any, services: Any, encoder: Any) -> None:
     from lmstudio_app.gui.tabs.attention import AttentionTab
 
     folder = make_run("full")
@@ -331,7 +331,9 @@ def test_the_tab_shows_a_run(make_run: Any, qtbot: Any, services: Any, encoder: 
     tab.resize(1040, 740)
     tab.set_model(encoder)
     tab.show()
-    tab.compare_run(folder)
+    tab.show_run(folder)
+    qtbot.waitUntil(lambda: tab.replay is not None and tab.replay.compare.isEnabled(), timeout=10_000)
+    qtbot.mouseClick(tab.replay.compare, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: tab.compare is not None and tab.compare.view.isVisible(), timeout=10_000)
     assert tab.compare.input.chosen_training.key == str(folder)
     assert tab.compare.view.uses(encoder)  # it is what the run began with, and need not be loaded again
