@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 
 from lmstudio_app.gui import theme
 from lmstudio_app.gui.attention.kind_combo import KindCombo
 from lmstudio_app.gui.attention.patient_button import PatientButton
+from lmstudio_app.gui.language_titles import language_title, sorted_by_title
+from lmstudio_app.gui.widgets.quiet_combo import QuietCombo
 from lmstudio_app.inspection.attention import AttentionRequest
 from lmstudio_app.settings import Settings
+
+if TYPE_CHECKING:
+    from lmstudio_app.tasks.translation_direction import Offer
 
 
 class AttentionInput(QWidget):
@@ -43,7 +50,8 @@ class AttentionInput(QWidget):
             self.tr("Written text"),
             self.tr("The text that the decoder writes, such as a translation"),
         )
-        self.target.hide()
+        self.source_language = self._make_languages(self.tr("From"), self.tr("The language of the text"))
+        self.target_language = self._make_languages(self.tr("Into"), self.tr("The language that the model writes"))
         self.pair_button = QToolButton(self)
         self.pair_button.setText(self.tr("Pair"))
         self.pair_button.setCheckable(True)
@@ -72,7 +80,12 @@ class AttentionInput(QWidget):
         column.setSpacing(theme.em(self, 0.4))
         column.addLayout(row)
         column.addWidget(self.pair)
-        column.addWidget(self.target)
+        told = QHBoxLayout()
+        told.setSpacing(theme.em(self, 0.5))
+        told.addWidget(self.target, 1)
+        told.addWidget(self.source_language)
+        told.addWidget(self.target_language)
+        column.addLayout(told)
 
     def _make_field(self, placeholder: str, name: str, tip: str) -> QLineEdit:
         field = QLineEdit(self)
@@ -85,6 +98,12 @@ class AttentionInput(QWidget):
         field.returnPressed.connect(self.asked)
         return field
 
+    def _make_languages(self, title: str, tip: str) -> QuietCombo:
+        combo = QuietCombo(title, tip, self)
+        combo.activated.connect(self._on_language_chosen)
+        combo.hide()
+        return combo
+
     # --- what is asked
 
     def set_kinds(self, kinds: tuple[str, ...]) -> None:
@@ -96,6 +115,19 @@ class AttentionInput(QWidget):
             remembered = str(self._settings.get("attention.kind", "cross"))
             self.kind.setCurrentIndex(max(0, self.kind.findData(remembered)))
         self._show_target()
+
+    def set_languages(self, offer: Offer | None) -> None:
+        """Between which languages the model translates; those that it has to be told are asked for."""
+        for combo, key, codes, is_asked in (
+            (self.source_language, "source", offer.sources if offer else (), bool(offer and offer.asks_source)),
+            (self.target_language, "target", offer.targets if offer else (), bool(offer and offer.asks_target)),
+        ):
+            combo.clear()
+            for code in sorted_by_title(codes):
+                combo.addItem(language_title(code), code)
+            remembered = str(self._settings.get(f"attention.{key}_language", ""))
+            combo.setCurrentIndex(max(0, combo.findData(remembered)) if codes else -1)
+            combo.setVisible(is_asked)
 
     def set_texts(self, text: str, pair: str | None = None) -> None:
         self.text.setText(" ".join(text.split()))
@@ -117,7 +149,13 @@ class AttentionInput(QWidget):
         if self.kind.isVisibleTo(self):
             kind = str(self.kind.currentData())
             target = self.target.text().strip() if kind != "encoder" else ""
-            return AttentionRequest(self.text.text(), target=target or None, kind=kind)
+            source, into = (
+                str(combo.currentData()) if combo.isVisibleTo(self) else ""
+                for combo in (self.source_language, self.target_language)
+            )
+            return AttentionRequest(
+                self.text.text(), target=target or None, kind=kind, source_language=source, target_language=into
+            )
         pair = self.pair.text().strip() if self.pair_button.isChecked() else ""
         return AttentionRequest(self.text.text(), pair=pair or None)
 
@@ -130,6 +168,13 @@ class AttentionInput(QWidget):
     def _on_kind_chosen(self) -> None:
         self._settings.set("attention.kind", str(self.kind.currentData()))
         self._show_target()
+        if self.has_text:
+            self.asked.emit()
+
+    def _on_language_chosen(self) -> None:
+        for combo, key in ((self.source_language, "source"), (self.target_language, "target")):
+            if combo.isVisibleTo(self):
+                self._settings.set(f"attention.{key}_language", str(combo.currentData()))
         if self.has_text:
             self.asked.emit()
 

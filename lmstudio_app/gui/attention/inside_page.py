@@ -12,6 +12,7 @@ from lmstudio_app.errors import UserError
 from lmstudio_app.events import Event, Status
 from lmstudio_app.gui import dialogs, theme
 from lmstudio_app.gui.attention.attention_input import AttentionInput
+from lmstudio_app.gui.attention.attention_queries import find_languages
 from lmstudio_app.gui.attention.head_overview import HeadOverview
 from lmstudio_app.gui.attention.studio import AttentionStudio
 from lmstudio_app.gui.job_runner import JobHandle
@@ -35,6 +36,8 @@ class InsidePage(QWidget):
         self._model: Any = None
         self._handle: JobHandle | None = None
         self._import: JobHandle | None = None
+        self._asking: JobHandle | None = None  # which languages the model has
+        self._is_waiting = False  # for that, to show a text
         self.panel: Any = None  # a ViewPanel, once pyqtgraph is there
         self.input = AttentionInput(self._settings, self)
         self.input.asked.connect(self.show_attention)
@@ -79,10 +82,28 @@ class InsidePage(QWidget):
         self.cancel()
         self._model = loaded
         self._studio.set_reading(None)
-        self.input.set_kinds(kinds_of(loaded.model) if loaded is not None else ())
+        kinds = kinds_of(loaded.model) if loaded is not None else ()
+        self.input.set_kinds(kinds)
+        self.input.set_languages(None)
         self._update_state()
-        if had_reading and loaded is not None and self.input.has_text:
+        self._asking, self._is_waiting = None, had_reading
+        if len(kinds) > 1:
+            self._ask_languages(loaded)
+        elif had_reading and loaded is not None and self.input.has_text:
             self.show_attention()
+
+    def _ask_languages(self, loaded: Any) -> None:
+        """Its tokenizer may know hundreds, so that is no work for the window's thread."""
+        self._asking = handle = self._services.query_runner.start(find_languages, loaded, quiet=True)
+        handle.succeeded.connect(lambda offer: handle is self._asking and self.input.set_languages(offer))
+        handle.failed.connect(lambda error: handle is self._asking and self._on_failed(error))
+        handle.finished.connect(lambda: self._on_asked(handle))
+
+    def _on_asked(self, handle: JobHandle) -> None:
+        if self._asking is handle:
+            self._asking = None
+            if self._is_waiting and self.input.has_text:
+                self.show_attention()
 
     def show_text(self, text: str, pair: str | None = None) -> None:
         """Put a text into the field and show its attention; without a model, wait for one."""
@@ -91,6 +112,9 @@ class InsidePage(QWidget):
 
     def show_attention(self) -> None:
         """Read the attention of the text in the fields; a reading that still runs is dropped."""
+        if self._asking is not None:  # which languages it has decides how it is asked
+            self._is_waiting = True
+            return
         attention = self.input.request()
         if self._model is None or not self.input.has_text:
             self._update_state()
@@ -118,7 +142,7 @@ class InsidePage(QWidget):
         self.input.show_button.set_busy(False)
 
     def shutdown(self) -> None:
-        self._import = None
+        self._import = self._asking = None
         self.cancel()
         if self.panel is not None:
             self.panel.shutdown()

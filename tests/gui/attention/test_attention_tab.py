@@ -432,6 +432,36 @@ def test_views_are_built_when_they_are_first_shown_and_follow_the_head(
     assert again.inside.panel.bar.currentIndex() == 0
 
 
+def test_a_translator_is_asked_which_attention_and_which_language(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], services: Any
+) -> None:
+    """With the model that comes with the app."""
+    services.settings.set("attention.kind", "cross")
+    translator = load_model(LoadRequest("starter:translate", device="cpu", precision="float32"), JobContext())
+    tab = make_tab()
+    tab.show_text("A dog runs.")
+    tab.set_model(translator)
+    fields = tab.inside.input
+    tab.show_text("A dog runs.")  # before the languages are known
+    settle(qtbot, tab)
+    assert [fields.target_language.itemData(index) for index in range(3)] == ["zh", "fr", "de"]
+    assert not fields.source_language.isVisible()
+    assert tab.studio.reading.kind == "cross"
+    assert tab.studio.reading.request.target_language == "zh"
+    first = tab.studio.reading
+    fields.target_language.setCurrentIndex(2)
+    fields.target_language.activated.emit(2)
+    qtbot.waitUntil(lambda: not tab.inside.is_reading and tab.studio.reading is not first, timeout=20_000)
+    assert "Hund" in tab.studio.reading.written
+    assert services.settings.get("attention.target_language") == "de"
+    german = tab.studio.reading
+    fields.kind.setCurrentIndex(fields.kind.findData("encoder"))
+    fields.kind.activated.emit(fields.kind.currentIndex())
+    qtbot.waitUntil(lambda: not tab.inside.is_reading and tab.studio.reading is not german, timeout=20_000)
+    assert tab.studio.reading.kind == "encoder"
+    assert not fields.target.isVisible()
+
+
 def test_a_run_is_shown_in_the_other_mode(qtbot: Any, make_tab: Callable[..., AttentionTab], tmp_path: Path) -> None:
     tab = make_tab()
     tab.show_run(tmp_path / "no-run")
