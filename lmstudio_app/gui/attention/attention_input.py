@@ -34,6 +34,7 @@ class AttentionInput(QWidget):
         self.target.setText(str(settings.get("attention.target", "")))
         self.pair_button.setChecked(bool(settings.get("attention.show_pair", False)))
         self.set_kinds(())
+        self.set_chat(False)
 
     def _build(self) -> None:
         self.text = self._make_field(
@@ -58,6 +59,13 @@ class AttentionInput(QWidget):
         self.pair_button.setAccessibleName(self.tr("Second text"))
         self.pair_button.setToolTip(self.tr("Read a pair of texts, such as a question and a passage"))
         self.pair_button.toggled.connect(self._on_pair_toggled)
+        self.chat_button = QToolButton(self)
+        self.chat_button.setText(self.tr("Chat"))
+        self.chat_button.setCheckable(True)
+        self.chat_button.setChecked(bool(self._settings.get("attention.as_chat", False)))
+        self.chat_button.setAccessibleName(self.tr("As a chat message"))
+        self.chat_button.setToolTip(self.tr("Lay the text out as this model reads what a person says in a chat"))
+        self.chat_button.toggled.connect(self._on_chat_toggled)
         self.kind = KindCombo(self)
         self.kind.activated.connect(self._on_kind_chosen)
         self.show_button = PatientButton(
@@ -71,9 +79,10 @@ class AttentionInput(QWidget):
         row.setSpacing(theme.em(self, 0.5))
         row.addWidget(self.text, 1)
         row.addWidget(self.pair_button)
+        row.addWidget(self.chat_button)
         row.addWidget(self.kind)
         row.addWidget(self.show_button)
-        for button in (self.pair_button, self.show_button):
+        for button in (self.pair_button, self.chat_button, self.show_button):
             button.setMinimumHeight(self.text.sizeHint().height())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -116,6 +125,10 @@ class AttentionInput(QWidget):
             self.kind.setCurrentIndex(max(0, self.kind.findData(remembered)))
         self._show_target()
 
+    def set_chat(self, can_chat: bool) -> None:
+        """Whether the model knows how a chat is laid out."""
+        self.chat_button.setVisible(can_chat)
+
     def set_languages(self, offer: Offer | None) -> None:
         """Between which languages the model translates; those that it has to be told are asked for."""
         for combo, key, codes, is_asked in (
@@ -156,6 +169,8 @@ class AttentionInput(QWidget):
             return AttentionRequest(
                 self.text.text(), target=target or None, kind=kind, source_language=source, target_language=into
             )
+        if self.chat_button.isVisibleTo(self) and self.chat_button.isChecked():
+            return AttentionRequest(messages=({"role": "user", "content": self.text.text()},))
         pair = self.pair.text().strip() if self.pair_button.isChecked() else ""
         return AttentionRequest(self.text.text(), pair=pair or None)
 
@@ -164,6 +179,11 @@ class AttentionInput(QWidget):
         self._settings.set("attention.show_pair", checked)
         if checked:
             self.pair.setFocus()
+
+    def _on_chat_toggled(self, checked: bool) -> None:
+        self._settings.set("attention.as_chat", checked)
+        if self.has_text:
+            self.asked.emit()
 
     def _on_kind_chosen(self) -> None:
         self._settings.set("attention.kind", str(self.kind.currentData()))

@@ -84,6 +84,7 @@ class InsidePage(QWidget):
         self._studio.set_reading(None)
         kinds = kinds_of(loaded.model) if loaded is not None else ()
         self.input.set_kinds(kinds)
+        self.input.set_chat(bool(getattr(getattr(loaded, "tokenizer", None), "chat_template", None)))
         self.input.set_languages(None)
         self._update_state()
         self._asking, self._is_waiting = None, had_reading

@@ -462,6 +462,26 @@ def test_a_translator_is_asked_which_attention_and_which_language(
     assert not fields.target.isVisible()
 
 
+def test_a_text_is_laid_out_as_a_chat_where_the_model_knows_one(
+    qtbot: Any, make_tab: Callable[..., AttentionTab], decoder: Any, encoder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{% for message in messages %}{{ message['role'] }} {{ message['content'] }}{% endfor %}"
+    monkeypatch.setattr(decoder.tokenizer, "chat_template", template)
+    tab = make_tab(decoder)
+    button = tab.inside.input.chat_button
+    assert button.isVisible()
+    show(qtbot, tab, "good film")
+    plain = tab.studio.reading
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not tab.inside.is_reading and tab.studio.reading is not plain, timeout=20_000)
+    assert len(tab.studio.reading.queries) > len(plain.queries) - plain.queries.special.count(True)
+    assert tab.studio.reading.request.messages == ({"role": "user", "content": "good film"},)
+    tab.set_model(encoder)
+    assert not button.isVisible()
+    settle(qtbot, tab)
+    assert tab.studio.reading.request.messages == ()
+
+
 def test_a_run_is_shown_in_the_other_mode(qtbot: Any, make_tab: Callable[..., AttentionTab], tmp_path: Path) -> None:
     tab = make_tab()
     tab.show_run(tmp_path / "no-run")
